@@ -132,6 +132,7 @@ impl Engine {
         }
         match fault {
             MediaFault::BlockedTarget => FailureCause::BlockedTarget,
+            MediaFault::Crypto(_) | MediaFault::SrtpRefused => FailureCause::SrtpFailed,
             _ => FailureCause::MediaFailed,
         }
     }

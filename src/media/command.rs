@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::clip::ClipSet;
+use super::crypto::CryptoFault;
 use crate::sip::SdpError;
 
 /// One of the two streams that a leg of a call can have.
@@ -143,6 +144,10 @@ pub enum MediaFault {
     OtherFamily,
     /// A multicast or broadcast address.
     NotUnicast,
+    /// Keys of SRTP that do not fit, or that are missing.
+    Crypto(CryptoFault),
+    /// SRTP, where the run refuses it (`-media_reject_srtp`).
+    SrtpRefused,
     /// The leg has no track of that kind.
     NoTrack,
     /// The run has no recording of that number.
@@ -160,6 +165,8 @@ impl MediaFault {
             Self::HostName => "media_host_name",
             Self::OtherFamily => "media_other_family",
             Self::NotUnicast => "media_not_unicast",
+            Self::Crypto(fault) => fault.cause.label(),
+            Self::SrtpRefused => "media_srtp_refused",
             Self::NoTrack => "media_no_track",
             Self::NoRecording => "media_no_recording",
             Self::NoClip => "media_no_clip",
@@ -171,6 +178,8 @@ impl fmt::Display for MediaFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Description(error) => return error.fmt(f),
+            Self::Crypto(fault) => return fault.fmt(f),
+            Self::SrtpRefused => "the peer asks for SRTP, which -media_reject_srtp refuses",
             Self::BlockedTarget => "the list of targets does not allow the address of the media",
             Self::HostName => "the c= line of the media has a host name; write an address",
             Self::OtherFamily => {

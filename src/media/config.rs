@@ -57,6 +57,8 @@ pub struct MediaConfig {
     pub payload_type: Option<u8>,
     /// True if every leg sends back what it receives (`-rtp_echo`).
     pub echo: bool,
+    /// True if descriptions of peers that ask for SRTP are refused (`-media_reject_srtp`).
+    pub rejects_srtp: bool,
     /// The gate for targets of scenarios that the run began with; `None` lets every address pass.
     pub gate: Option<Arc<dyn Gate>>,
     /// The gate for targets of scenarios that were sent to the run.
@@ -80,6 +82,7 @@ impl MediaConfig {
             rtcp: RtcpInterval::Standard,
             payload_type: None,
             echo: false,
+            rejects_srtp: false,
             gate: None,
             gate_for_sent: None,
         }

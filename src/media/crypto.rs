@@ -10,6 +10,8 @@ use crate::sip::Media;
 
 /// Most lines of a description that are read. An offer has one for each suite.
 const LINES_MAX: usize = 16;
+/// Most usable lines that are kept: more than there are suites.
+const USABLE_MAX: usize = 8;
 
 /// The highest exponent of a key's lifetime in packets (RFC 3711 section 9.2).
 const LIFETIME_EXPONENT_MAX: u32 = 48;
@@ -181,54 +183,85 @@ impl Keys {
         local: &Media<'_>,
         remote: &Media<'_>,
     ) -> Result<Option<Self>, CryptoFault> {
-        if local.port == 0 || remote.port == 0 {
+        Self::agreed(&Lines::read(local), &Lines::read(remote))
+    }
+
+    /// The same of lines that were read before.
+    pub(super) fn agreed(ours: &Lines, peers: &Lines) -> Result<Option<Self>, CryptoFault> {
+        if !ours.is_used || !peers.is_used {
             return Ok(None);
         }
-        let mut lines = [[None; LINES_MAX]; 2];
-        let [ours, peers] = &mut lines;
-        let ours_read = read_lines(local, ours).map_err(|cause| (Side::Ours, cause));
-        let peers_read = read_lines(remote, peers).map_err(|cause| (Side::Peers, cause));
-        let fault = |(side, cause)| CryptoFault { side, cause };
-        let (has_ours, has_peers) = (ours_read.map_err(fault)?, peers_read.map_err(fault)?);
-        if !has_ours || !has_peers {
-            return Ok(None);
+        let has_ours = ours.have_key().map_err(|cause| CryptoFault { side: Side::Ours, cause })?;
+        let has_peers =
+            peers.have_key().map_err(|cause| CryptoFault { side: Side::Peers, cause })?;
+        let lacks_key = |side| Err(CryptoFault { side, cause: CryptoCause::NoKey });
+        match (has_ours, has_peers) {
+            (true, true) => {}
+            // Nobody may go on in the clear with a side that asked for protection.
+            (false, true) if peers.need_key => return lacks_key(Side::Ours),
+            (true, false) if ours.need_key => return lacks_key(Side::Peers),
+            _ => return Ok(None),
         }
-        let pairs = || {
-            peers
-                .iter()
-                .flatten()
-                .flat_map(|peer| ours.iter().flatten().map(move |our| (our, peer)))
-        };
+        let pairs = || peers.iter().flat_map(|peer| ours.iter().map(move |our| (our, peer)));
         let same_suite =
             |(our, peer): &(&CryptoLine, &CryptoLine)| our.key.suite() == peer.key.suite();
         let mut same_tag = pairs().filter(|(our, peer)| our.tag == peer.tag);
         let pair = same_tag.find(same_suite).or_else(|| pairs().find(same_suite));
-        let (our, peer) = pair.ok_or(fault((Side::Peers, CryptoCause::NoCommonSuite)))?;
+        let fault = CryptoFault { side: Side::Peers, cause: CryptoCause::NoCommonSuite };
+        let (our, peer) = pair.ok_or(fault)?;
         Ok(Some(Self { ours: our.key, peers: peer.key }))
     }
 }
 
-/// Reads the usable lines of a description; gives false if it has no lines, and needs none.
-fn read_lines(
-    media: &Media<'_>,
-    lines: &mut [Option<CryptoLine>; LINES_MAX],
-) -> Result<bool, CryptoCause> {
-    let mut first_cause = None;
-    let mut is_usable = false;
-    for (line, value) in lines.iter_mut().zip(media.cryptos()) {
-        match CryptoLine::parse(value) {
-            Ok(read) => {
-                *line = Some(read);
-                is_usable = true;
+/// The usable lines of a section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lines {
+    list: [Option<CryptoLine>; USABLE_MAX],
+    /// The cause why the first unusable line is that.
+    first_cause: Option<CryptoCause>,
+    /// True if the section must have a key.
+    need_key: bool,
+    /// True if the section is in use: its port is not 0.
+    is_used: bool,
+}
+
+impl Lines {
+    /// The lines of a section.
+    pub(super) fn read(media: &Media<'_>) -> Self {
+        let mut lines = Self::without_key(media.port != 0);
+        lines.need_key = needs_key(media);
+        let mut places = lines.list.iter_mut();
+        for value in media.cryptos().take(LINES_MAX) {
+            match CryptoLine::parse(value) {
+                Ok(line) => places.next().into_iter().for_each(|place| *place = Some(line)),
+                Err(cause) => lines.first_cause = lines.first_cause.or(Some(cause)),
             }
-            Err(cause) => first_cause = first_cause.or(Some(cause)),
         }
+        lines
     }
-    match first_cause {
-        _ if is_usable => Ok(true),
-        Some(cause) => Err(cause),
-        None if needs_key(media) => Err(CryptoCause::NoKey),
-        None => Ok(false),
+
+    /// A section without lines.
+    pub(super) fn without_key(is_used: bool) -> Self {
+        Self { is_used, ..Self::default() }
+    }
+
+    /// True if the section says anything about keys.
+    pub(super) fn ask_for_protection(&self) -> bool {
+        self.is_used && (self.need_key || self.list[0].is_some() || self.first_cause.is_some())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &CryptoLine> + Clone {
+        self.list.iter().flatten()
+    }
+
+    /// False if the section has no lines, and needs none.
+    fn have_key(&self) -> Result<bool, CryptoCause> {
+        match self.first_cause {
+            _ if self.list[0].is_some() => Ok(true),
+            Some(cause) => Err(cause),
+            None if self.need_key => Err(CryptoCause::NoKey),
+            None => Ok(false),
+        }
     }
 }
 

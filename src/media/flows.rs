@@ -107,6 +107,14 @@ impl Flows {
         Some(number)
     }
 
+    /// The stream that a report comes for, as far as address and SSRC of its sender tell. A stream
+    /// whose SSRC is not known yet goes on waiting for it.
+    pub(super) fn expected(&mut self, address: SocketAddr, ssrc: u32) -> Option<u32> {
+        let number = self.number(address)?;
+        let known = self.known.get(&(number, ssrc)).copied();
+        Some(known.unwrap_or(self.places[number].first)).filter(|&row| row != NONE)
+    }
+
     /// The number of an address that has one from now on. `None` if there are too many.
     fn numbered(&mut self, address: SocketAddr) -> Option<u32> {
         if let Some(number) = self.number(address) {

@@ -3,6 +3,7 @@
 //! `receive` takes what comes, `send` sends what is due, and `handle` is the way for two holders.
 
 mod handle;
+mod protect;
 mod receive;
 mod send;
 
@@ -16,9 +17,11 @@ pub use handle::MediaHandle;
 use super::border::{Medium, MediumEffect, MediumInput};
 use super::command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};
 use super::config::{MediaConfig, Mode, RtcpInterval};
+use super::crypto;
 use super::flows::Flows;
-use super::negotiate::{Peer, Side};
+use super::negotiate::{Peer, Side, crypto_lines};
 use super::ports::{Order, PortPool};
+use super::protection::Protection;
 use super::report::{Heard, LegReport};
 use super::rtcp;
 use super::schedule::Schedule;
@@ -67,6 +70,13 @@ pub struct Media {
     streams: Slab<Stream>,
     schedule: Schedule,
     outbox: Outbox,
+    /// Streams with a protection.
+    protected: usize,
+    /// Protections of streams that have ended, to be used again.
+    #[expect(clippy::vec_box, reason = "streams take and give back the box itself")]
+    spare: Vec<Box<Protection>>,
+    /// The datagram that is being decrypted.
+    scratch: Vec<u8>,
     /// Legs opened so far; seeds the numbers of each.
     opened: u64,
     events: VecDeque<(u64, Event)>,
@@ -104,6 +114,9 @@ impl Media {
             streams: Slab::new(streams_max),
             schedule: Schedule::new(2 * streams_max, now),
             outbox: Outbox::new(streams_max),
+            protected: 0,
+            spare: Vec::new(),
+            scratch: Vec::new(),
             opened: 0,
             events: VecDeque::with_capacity(EVENTS_MAX.min(4 * legs_max)),
             counters: MediaCounters::default(),
@@ -225,7 +238,8 @@ impl Media {
     /// Takes the description that the call sends.
     ///
     /// # Errors
-    /// A description that cannot be read. Nothing has changed then.
+    /// A description that cannot be read: nothing has changed then. Or keys of SRTP that do not fit
+    /// those of the peer: the track then sends nothing.
     pub fn local_description(
         &mut self,
         leg: LegId,
@@ -237,13 +251,21 @@ impl Media {
         let ours = [Side::read(&sdp, Track::Audio)?, Side::read(&sdp, Track::Video)?];
         let Some(row) = self.row(leg) else { return Ok(()) };
         self.legs[row].described_ns.get_or_insert(now);
-        for (stream, ours) in self.legs[row].streams.into_iter().zip(ours) {
-            if stream != NONE {
-                self.streams[stream].describe_ours(ours);
-                self.agree(stream, now);
+        let mut outcome = Ok(());
+        for (track, ours) in [Track::Audio, Track::Video].into_iter().zip(ours) {
+            let stream = self.legs[row].streams[track as usize];
+            if stream == NONE {
+                continue;
             }
+            let keys = self.describe_keys(stream, crypto::Side::Ours, crypto_lines(&sdp, track)?);
+            self.streams[stream].describe_ours(ours);
+            match keys {
+                Ok(()) => self.agree(stream, now),
+                Err(_) => self.turn_to(stream, Peer::default(), now),
+            }
+            outcome = outcome.and(keys);
         }
-        Ok(())
+        outcome
     }
 
     /// Takes a description that the call accepts from its peer.
@@ -274,7 +296,8 @@ impl Media {
                 continue;
             }
             let peer = Peer::read(&sdp, track, self.config.ip)
-                .and_then(|peer| self.let_pass(row, peer, now));
+                .and_then(|peer| self.let_pass(row, peer, now))
+                .and_then(|peer| self.let_protect(stream, peer, &sdp, track));
             self.turn_to(stream, peer.unwrap_or_default(), now);
             outcome = outcome.and(peer.map(drop));
         }
@@ -568,6 +591,7 @@ impl Media {
                 self.flows.finish(ssrc);
             }
         }
+        self.end_protection(row);
         // What plays is let go of at once, not when the row is used again.
         self.streams[row].out.stop();
         self.streams[row].generation = NONE;

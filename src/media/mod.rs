@@ -25,6 +25,7 @@ pub mod wav;
 mod flows;
 mod legs;
 mod negotiate;
+mod protection;
 mod schedule;
 mod sender;
 mod slab;

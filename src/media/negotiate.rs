@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::command::{Agreed, MediaFault, Track};
+use super::crypto::Lines;
 use crate::sip::{Connection, Direction, ENCODINGS, Encoding, Media, Sdp};
 
 /// Formats of a section that are looked at. Offers of browsers have about thirty, of which the
@@ -151,6 +152,23 @@ fn section<'m>(sdp: &Sdp<'m>, track: Track) -> Result<Option<Media<'m>>, MediaFa
         }
     }
     Ok(first)
+}
+
+/// True if the section of `track` asks for SRTP, whatever the way of its keys.
+pub(super) fn asks_for_srtp(sdp: &Sdp<'_>, track: Track) -> Result<bool, MediaFault> {
+    let Some(section) = section(sdp, track)?.filter(|section| section.port != 0) else {
+        return Ok(false);
+    };
+    let is_secure = section.protocol.windows(4).any(|part| part.eq_ignore_ascii_case(b"SAVP"));
+    Ok(is_secure || section.cryptos().next().is_some())
+}
+
+/// The `crypto` lines of the section of `track`.
+///
+/// # Errors
+/// A section that cannot be read.
+pub(super) fn crypto_lines(sdp: &Sdp<'_>, track: Track) -> Result<Lines, MediaFault> {
+    Ok(section(sdp, track)?.map(|section| Lines::read(&section)).unwrap_or_default())
 }
 
 impl Side {

@@ -378,19 +378,25 @@ impl Sender {
 
     /// Sends a received packet back: writes it into `out` with our SSRC. Sequence and timestamp
     /// stay the peer's, so that it can measure the whole way; our own go on behind them.
+    /// A protected stream keeps its own sequence: SRTP uses no number twice with one key.
     pub(super) fn echo(
         &mut self,
         packet: &[u8],
         header: &Header,
         octets: usize,
         out: &mut [u8],
-        now: u64,
+        (now, is_protected): (u64, bool),
     ) -> bool {
         let Some(out) = out.get_mut(..packet.len()) else { return false };
         out.copy_from_slice(packet);
         let Some(mut written) = HeaderMut::of(out) else { return false };
         written.set_ssrc(self.ssrc);
-        self.sequence = header.sequence.wrapping_add(1);
+        if is_protected {
+            written.set_sequence(self.sequence);
+        } else {
+            self.sequence = header.sequence;
+        }
+        self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = header.timestamp;
         self.clock_ns = now;
         self.packets += 1;

@@ -7,11 +7,13 @@ use gossipper_uring::TxOrder;
 use super::codec::law;
 use super::command::Track;
 use super::negotiate::{Agreement, Peer, Side};
+use super::protection::Protection;
 use super::quality::{self, Buffer, DigitReceiver, Format, Sound};
 use super::rtcp::{LastReport, Ntp, ReportBlock, Schedule, SenderInfo, Writer, round_trip_ns};
 use super::rtp::Packet;
 use super::sender::Sender;
 use crate::sip::Encoding;
+use crate::stats::SrtpFault;
 
 /// Packets after whose reception the first report leaves. RFC 3550 section 6.2 lets the first one
 /// of a unicast session leave without delay. Without it nobody would know of a short call whether
@@ -51,6 +53,8 @@ pub(super) struct Stream {
     /// The address to send to, if the track may send; follows from the fields below.
     target: Option<SocketAddr>,
     pub(super) order: TxOrder,
+    /// The protection of a stream that a description asks to protect.
+    pub(super) protection: Option<Box<Protection>>,
     /// The sockets.
     pub(super) pair: u32,
     /// Tells one use of the row from the next.
@@ -109,6 +113,7 @@ impl Stream {
             target: None,
             out,
             order: TxOrder::default(),
+            protection: None,
             echoes: false,
             is_running: false,
             check: None,
@@ -156,6 +161,45 @@ impl Stream {
             true => Some((rtp, true)),
             false => self.theirs.rtcp.map(|rtcp| (rtcp, false)),
         }
+    }
+
+    /// True if packets are encrypted in both directions.
+    pub(super) fn is_protected(&self) -> bool {
+        self.protection.as_ref().is_some_and(|protection| protection.is_on())
+    }
+
+    /// True if a description asked for protection, and the answer with the other key is missing.
+    /// Nothing may be sent in the clear then, and nothing can be read.
+    pub(super) fn awaits_keys(&self) -> bool {
+        let is_answered = self.ours.is_used && self.theirs.side.is_used;
+        self.protection.is_some() && !self.is_protected() && !is_answered
+    }
+
+    /// Bytes that protection adds to a packet of RTP.
+    pub(super) fn overhead(&self) -> usize {
+        self.protection.as_ref().map_or(0, |protection| protection.overhead())
+    }
+
+    /// Bytes that protection adds to a report.
+    pub(super) fn rtcp_overhead(&self) -> usize {
+        self.protection.as_ref().map_or(0, |protection| protection.rtcp_overhead())
+    }
+
+    /// Protects the packet of RTP in the first `len` bytes of `packet`, if the stream is a
+    /// protected one. Returns its new length.
+    pub(super) fn protect(&mut self, packet: &mut [u8], len: usize) -> Result<usize, SrtpFault> {
+        let protection = self.protection.as_mut();
+        protection.map_or(Ok(len), |protection| protection.protect(packet, len))
+    }
+
+    /// Protects the report in the first `len` bytes of `packet`, in the same way.
+    pub(super) fn protect_rtcp(
+        &mut self,
+        packet: &mut [u8],
+        len: usize,
+    ) -> Result<usize, SrtpFault> {
+        let protection = self.protection.as_mut();
+        protection.map_or(Ok(len), |protection| protection.protect_rtcp(packet, len))
     }
 
     /// Takes our description.

@@ -183,6 +183,9 @@ causes! {
         NoMediaPort = "no_media_port",
         /// A session description cannot be followed, or media cannot do what an action asks for.
         MediaFailed = "media_failed",
+        /// The keys of SRTP in both session descriptions do not fit or are missing, or the peer
+        /// asked for SRTP where `-media_reject_srtp` refuses it.
+        SrtpFailed = "srtp_failed",
         /// Not as many packets came or went as an `rtpcheck` action demands.
         RtpCheck = "rtp_check",
         /// An action or message could not be carried out, for example a division by zero.
@@ -353,6 +356,7 @@ impl FailureCause {
             | Self::SetDestFailed
             | Self::BlockedTarget
             | Self::MediaFailed
+            | Self::SrtpFailed
             | Self::RtpCheck
             | Self::ScenarioError
             | Self::PoolExhausted => "scenario_error",
@@ -392,6 +396,7 @@ impl FailureCause {
             | Self::BlockedTarget
             | Self::NoMediaPort
             | Self::MediaFailed
+            | Self::SrtpFailed
             | Self::RtpCheck
             | Self::ScenarioError
             | Self::PoolExhausted

@@ -8,7 +8,7 @@ use crate::harness::MS;
 use crate::harness::pair::{Pair, play, tone};
 
 /// Plays a call after the other, a few at a time.
-fn churn(pair: &mut Pair, open: &mut Vec<[LegId; 2]>, calls: u64) {
+fn churn(pair: &mut Pair, open: &mut Vec<[LegId; 2]>, calls: u64, audio: &str) {
     let clips = tone();
     for call in 0..calls {
         let now = pair.net.now();
@@ -18,7 +18,7 @@ fn churn(pair: &mut Pair, open: &mut Vec<[LegId; 2]>, calls: u64) {
             counted(|| end.open(call, now))
         });
         assert!(call < calls / 2 || so_far() == before, "a leg allocates");
-        pair.describe(legs, ["0 101", "0 101"]);
+        describe(pair, legs, audio);
         for (end, leg) in legs.into_iter().enumerate() {
             let command = play(&clips);
             counted(|| pair.act(end, leg, command));
@@ -33,20 +33,41 @@ fn churn(pair: &mut Pair, open: &mut Vec<[LegId; 2]>, calls: u64) {
     }
 }
 
+/// Offers and answers.
+fn describe(pair: &mut Pair, legs: [LegId; 2], audio: &str) {
+    let now = pair.net.now();
+    for (end, other) in [(0, 1), (1, 0)] {
+        let sdp = pair.sdp(end, legs[end], audio);
+        counted(|| pair.ends[end].media.local_description(legs[end], sdp.as_bytes(), now)).unwrap();
+        counted(|| pair.ends[other].media.remote_description(legs[other], sdp.as_bytes(), now))
+            .unwrap();
+    }
+}
+
+/// Formats without a key, with one for AES and HMAC, and with one for AES-GCM.
+const AUDIO: [&str; 3] = [
+    "0 101",
+    "0 101\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e",
+    "0 101\r\na=crypto:1 AEAD_AES_128_GCM inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHA==",
+];
+
 #[test]
 fn streams_allocate_nothing_once_warm() {
-    for mode in [Mode::Ports, Mode::Shared] {
+    let modes = [Mode::Ports, Mode::Shared].into_iter();
+    for (mode, audio) in modes.flat_map(|mode| AUDIO.map(|audio| (mode, audio))) {
         let mut pair = Pair::new(1, SimConfig::default(), |config| {
             config.mode = mode;
             config.rtcp = RtcpInterval::Fixed(50 * MS);
         });
         pair.ends.iter_mut().for_each(|end| end.watch = |work| counted(work));
         let mut open = Vec::new();
-        churn(&mut pair, &mut open, 60);
+        churn(&mut pair, &mut open, 60, audio);
         let (before, packets) = (so_far(), pair.ends[0].counters().rtp_packets_sent);
-        churn(&mut pair, &mut open, 40);
+        churn(&mut pair, &mut open, 40, audio);
         let sent = pair.ends[0].counters().rtp_packets_sent - packets;
         assert!(sent > 500, "{sent}");
-        assert_eq!(so_far() - before, 0, "{mode:?}");
+        assert_eq!(so_far() - before, 0, "{mode:?} {audio}");
+        let refused = pair.ends.iter().map(|end| end.counters().srtp_faults.total());
+        assert_eq!(refused.sum::<u64>(), 0, "{mode:?} {audio}");
     }
 }

@@ -474,7 +474,7 @@ impl Gate for Closed {
 }
 
 /// Descriptions that a peer might send.
-const DESCRIPTIONS: [&str; 12] = [
+const DESCRIPTIONS: [&str; 14] = [
     "",
     "v=0\r\nm=audio\r\n",
     "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4000 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n",
@@ -487,6 +487,8 @@ const DESCRIPTIONS: [&str; 12] = [
     "v=0\r\nc=IN IP4 media.example.com\r\nm=audio 4000 RTP/AVP 0\r\n",
     "v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 65535 RTP/AVP 0 0 0 300 x 127\r\na=rtpmap:127\r\n",
     "v=0\r\nc=IN IP4 192.0.2.77\r\nm=video 0 RTP/AVP 31\r\nm=audio 0 RTP/AVP 0\r\nm=image 65535 udptl t38\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e\r\n",
+    "v=0\r\nc=IN IP4 192.0.2.77\r\nm=audio 4000 RTP/AVP 0\r\na=crypto:1 NULL_HMAC_SHA1_32 inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e\r\na=crypto:2 F8 x\r\n",
 ];
 
 /// A random command.
@@ -559,7 +561,7 @@ fn whatever_calls_and_strangers_do_no_other_call_suffers() {
                 (1, Some(leg)) => _ = end.media.close(leg, now),
                 (2, Some(leg)) => end.media.answered(leg, now),
                 (3 | 4, Some(leg)) => {
-                    let sdp = DESCRIPTIONS[random.below(12) as usize].as_bytes();
+                    let sdp = DESCRIPTIONS[random.below(14) as usize].as_bytes();
                     _ = match random.below(2) {
                         0 => end.media.local_description(leg, sdp, now),
                         _ => end.media.remote_description(leg, sdp, now),

@@ -277,6 +277,92 @@ fn a_description_with_a_forbidden_or_useless_address_fails_its_call() {
     }
 }
 
+/// An offer with keys of SRTP, and the beginning of an answer with some.
+const SECURE_OFFER: &str = "v=0
+o=- 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [media_ip]
+t=0 0
+m=audio [media_port] RTP/SAVP 0
+a=crypto:[cryptotag1audio] [cryptosuiteaescm128sha1801audio] inline:[cryptokeyparams1audio]
+a=crypto:[cryptotag2audio] [cryptosuitenullsha1322audio] inline:[cryptokeyparams2audio]";
+
+#[test]
+fn keys_that_do_not_fit_fail_the_call() {
+    let clear_offer = OFFER.split("\nm=video").next().unwrap();
+    let key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0e";
+    let fitting = format!("RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}");
+    for (offer, section, rejects_srtp, failure) in [
+        (SECURE_OFFER, fitting.as_str(), false, None),
+        (SECURE_OFFER, "RTP/AVP 0", false, Some(FailureCause::SrtpFailed)),
+        (SECURE_OFFER, "RTP/SAVP 0", false, Some(FailureCause::SrtpFailed)),
+        (
+            SECURE_OFFER,
+            "RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AQID",
+            false,
+            Some(FailureCause::SrtpFailed),
+        ),
+        (SECURE_OFFER, &fitting.replace("_80", "_32"), false, Some(FailureCause::SrtpFailed)),
+        (SECURE_OFFER, &fitting, true, Some(FailureCause::SrtpFailed)),
+        (clear_offer, &fitting, false, Some(FailureCause::SrtpFailed)),
+        (clear_offer, "RTP/AVP 0", true, None),
+    ] {
+        let play = r#"<nop><action><exec rtp_stream="a.wav"/></action></nop>"#;
+        let mut options = side(caller(offer, &(play.to_owned() + HANGUP)), (7000, 7099));
+        if let Some(media) = &mut options.media {
+            media.rejects_srtp = rejects_srtp;
+        }
+        let mut rig = Rig::with(options);
+        let invite = rig.expect("INVITE").text;
+        let body = answer_with(&invite, "192.0.2.2").replace("RTP/AVP 0", section);
+        let (head, sdp) = body.split_once("\r\n\r\n").unwrap();
+        let (head, _) = head.split_once("Content-Length").unwrap();
+        rig.send(&format!("{head}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+        rig.expect("ACK");
+        let bye = rig.expect("BYE").text;
+        rig.send(&answer(&bye, 200, "t"));
+        let failures: Vec<_> = failure.into_iter().map(|cause| (cause, 1)).collect();
+        assert_eq!(rig.failures(), failures, "{section}");
+        rig.end();
+    }
+}
+
+#[test]
+fn scenarios_protect_their_media_with_the_keys_that_they_write() {
+    let play_then =
+        |then: &str| format!(r#"<nop><action><exec rtp_stream="synthetic"/></action></nop>{then}"#);
+    let hangup = HANGUP.replace("100", "1000");
+    let caller = caller(SECURE_OFFER, &play_then(&hangup));
+    let answer = SECURE_OFFER.split("\na=crypto:[cryptotag2").next().unwrap();
+    let callee = inline(
+        "answerer",
+        &format!(
+            r#"<recv request="INVITE"/>
+            <send><![CDATA[
+              SIP/2.0 200 OK
+              [last_Via:]
+              [last_From:]
+              [last_To:];tag=own[call_number]
+              [last_Call-ID:]
+              [last_CSeq:]
+              Contact: <sip:[local_ip]:[local_port]>
+              Content-Type: application/sdp
+              Content-Length: [len]
+
+              {answer}
+            ]]></send>
+            <recv request="ACK"/>
+            {}"#,
+            play_then(r#"<recv request="BYE"/><send>@200=@</send>"#)
+        ),
+    );
+    for counters in play([callee, caller], 3) {
+        assert_eq!(counters.media.heard.count(HeardVerdict::TwoWay), 3);
+        assert!(counters.media.rtp_packets_received > 3 * 45);
+        assert_eq!(counters.media.srtp_faults.total(), 0);
+    }
+}
+
 /// The media of a program's sources, in G.711.
 fn sounds(program: &Program) -> Clips {
     let mut settings = Settings::new(64 << 20);

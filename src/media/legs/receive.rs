@@ -32,29 +32,59 @@ impl Media {
         if !is_rtcp_port && self.took_plain(pair, source, now) {
             return;
         }
-        match Protocol::of(payload) {
+        let protocol = Protocol::of(payload);
+        let is_rtcp = protocol == Ok(Protocol::Rtcp);
+        if self.protected > 0 && (is_rtcp || protocol == Ok(Protocol::Rtp) && !is_rtcp_port) {
+            let row = self.protected_row(pair, source, (payload, is_rtcp), now);
+            if let Some(row) = row {
+                let times = (received_ns, now);
+                return self.on_protected(row, (pair, source), (payload, is_rtcp), times, tx);
+            }
+        }
+        match protocol {
             Err(fault) => self.fault(fault),
             Ok(Protocol::Rtp) if is_rtcp_port => self.stray(StrayCause::WrongPort),
-            Ok(Protocol::Rtp) => match Packet::parse(payload) {
-                Err(fault) => self.fault(fault),
-                Ok(packet) => {
-                    let ssrc = packet.header.ssrc;
-                    match self.owner(pair, source, ssrc, now) {
-                        Err(cause) => self.stray(cause),
-                        Ok(row) => self.on_rtp(row, (payload, &packet), (received_ns, now), tx),
-                    }
-                }
-            },
-            Ok(Protocol::Rtcp) => match Compound::parse(payload) {
-                Err(fault) => self.fault(fault),
-                Ok(compound) => match self.reporter(pair, source, compound, now) {
-                    Err(cause) => self.stray(cause),
-                    Ok(row) => self.on_rtcp(row, compound, payload.len(), received_ns),
-                },
-            },
+            Ok(Protocol::Rtp) => self.on_packet((pair, source), payload, (received_ns, now), tx),
+            Ok(Protocol::Rtcp) => self.on_compound((pair, source), payload, (received_ns, now)),
             Ok(Protocol::Stun | Protocol::Zrtp | Protocol::Dtls | Protocol::TurnChannel) => {
                 self.stray(StrayCause::OtherProtocol);
             }
+        }
+    }
+
+    /// Takes RTP that is not encrypted, or is so no more.
+    pub(super) fn on_packet(
+        &mut self,
+        (pair, source): (u32, SocketAddr),
+        payload: &[u8],
+        (received_ns, now): (u64, u64),
+        tx: &mut TxArena,
+    ) {
+        match Packet::parse(payload) {
+            Err(fault) => self.fault(fault),
+            Ok(packet) => {
+                let ssrc = packet.header.ssrc;
+                match self.owner(pair, source, ssrc, now) {
+                    Err(cause) => self.stray(cause),
+                    Ok(row) => self.on_rtp(row, (payload, &packet), (received_ns, now), tx),
+                }
+            }
+        }
+    }
+
+    /// Takes RTCP that is not encrypted, or is so no more.
+    pub(super) fn on_compound(
+        &mut self,
+        (pair, source): (u32, SocketAddr),
+        payload: &[u8],
+        (received_ns, now): (u64, u64),
+    ) {
+        match Compound::parse(payload) {
+            Err(fault) => self.fault(fault),
+            Ok(compound) => match self.reporter(pair, source, compound, now) {
+                Err(cause) => self.stray(cause),
+                Ok(row) => self.on_rtcp(row, compound, payload.len(), received_ns),
+            },
         }
     }
 
@@ -62,7 +92,7 @@ impl Media {
         self.counters.faults.bump(fault);
     }
 
-    fn stray(&mut self, cause: StrayCause) {
+    pub(super) fn stray(&mut self, cause: StrayCause) {
         self.counters.strays.bump(cause);
     }
 

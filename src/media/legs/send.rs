@@ -41,8 +41,11 @@ struct Goodbye {
     socket: SocketId,
     target: SocketAddr,
     len: u8,
-    bytes: [u8; REPORT_BYTES_MAX],
+    bytes: [u8; GOODBYE_BYTES_MAX],
 }
+
+/// Room for the last report, and for what SRTP adds to it with a short key identifier.
+const GOODBYE_BYTES_MAX: usize = REPORT_BYTES_MAX + 32;
 
 /// Datagrams that wait to be sent.
 #[derive(Debug)]
@@ -155,7 +158,8 @@ impl Media {
             }
             let stream = &self.streams[row];
             let target = stream.target().filter(|_| self.config.mode == Mode::Shared);
-            let key = target.map_or(0, |target| train_key(target, stream.out.next_len()));
+            let len = stream.out.next_len() + stream.overhead();
+            let key = target.map_or(0, |target| train_key(target, len));
             self.outbox.due.push(Due { key, row });
         }
         // Each port has one stream: there is nothing to join.
@@ -173,7 +177,7 @@ impl Media {
         self.counters.unsent.bump_by(UnsentCause::Skipped, skipped);
         let planned_ns = stream.out.planned_ns;
         let events = stream.agreement.telephone_event;
-        let Some(slot) = tx.reserve(stream.out.next_len()) else {
+        let Some(slot) = tx.reserve(stream.out.next_len() + stream.overhead()) else {
             self.counters.delays.bump(DelayCause::NoSlot);
             stream.is_running = true;
             return self.schedule.arm(packet_timer(row), now + TICK_NS);
@@ -181,11 +185,20 @@ impl Media {
         let Some(sent) = stream.out.next_packet(events, tx.buffer(&slot)) else {
             return tx.release(slot);
         };
-        if sent.len == 0 {
+        let protected = match sent.is_rtp && sent.len > 0 {
+            true => stream.protect(tx.buffer(&slot), sent.len),
+            false => Ok(sent.len),
+        };
+        let len = protected.unwrap_or_else(|fault| {
+            self.counters.srtp_faults.bump(fault);
+            stream.out.packets = stream.out.packets.saturating_sub(1);
+            0
+        });
+        if len == 0 {
             tx.release(slot);
         } else {
             let socket = self.pool.pair(stream.pair).rtp;
-            tx.commit(slot, sent.len, socket, target, cookie(row, stream), &mut stream.order);
+            tx.commit(slot, len, socket, target, cookie(row, stream), &mut stream.order);
             self.outbox.note_staged(planned_ns);
             self.counters.rtp_packets_sent += u64::from(sent.is_rtp);
             self.counters.rtp_octets_sent += if sent.is_rtp { sent.payload as u64 } else { 0 };
@@ -224,19 +237,29 @@ impl Media {
         let stream = &mut self.streams[row];
         // Two sources would make one stream whose numbers jump.
         let Some(target) = stream.target().filter(|_| !stream.out.wants_time()) else { return };
-        let Some(slot) = tx.reserve(datagram.len()) else {
+        let Some(slot) = tx.reserve(datagram.len() + stream.overhead()) else {
             return self.counters.unsent.bump(UnsentCause::NoSlot);
         };
         let header: &Header = &packet.header;
-        if !stream.out.echo(datagram, header, packet.payload.len(), tx.buffer(&slot), now) {
+        let octets = packet.payload.len();
+        let how = (now, stream.is_protected());
+        if !stream.out.echo(datagram, header, octets, tx.buffer(&slot), how) {
             return tx.release(slot);
         }
+        let len = match stream.protect(tx.buffer(&slot), datagram.len()) {
+            Ok(len) => len,
+            Err(fault) => {
+                self.counters.srtp_faults.bump(fault);
+                stream.out.packets = stream.out.packets.saturating_sub(1);
+                return tx.release(slot);
+            }
+        };
         let socket = self.pool.pair(stream.pair).rtp;
         let cookie = cookie(row, stream);
-        tx.commit(slot, datagram.len(), socket, target, cookie, &mut stream.order);
+        tx.commit(slot, len, socket, target, cookie, &mut stream.order);
         self.counters.rtp_packets_sent += 1;
         self.counters.rtp_packets_echoed += 1;
-        self.counters.rtp_octets_sent += packet.payload.len() as u64;
+        self.counters.rtp_octets_sent += octets as u64;
     }
 
     /// Sends the report that is due, and ends a check whose time is over.
@@ -258,11 +281,20 @@ impl Media {
         if let Some(reports) = &mut stream.reports {
             reports.advance(now, random);
         }
-        let Some((target, is_muxed)) = stream.report_target() else { return };
-        let Some(slot) = tx.reserve(REPORT_BYTES_MAX) else { return };
-        let room = &mut tx.buffer(&slot)[..REPORT_BYTES_MAX];
-        let Some(len) = stream.write_report(room, &name, false, (now, unix_ns)) else {
+        let target = stream.report_target().filter(|_| !stream.awaits_keys());
+        let Some((target, is_muxed)) = target else { return };
+        let Some(slot) = tx.reserve(REPORT_BYTES_MAX + stream.rtcp_overhead()) else { return };
+        let room = tx.buffer(&slot);
+        let out = &mut room[..REPORT_BYTES_MAX];
+        let Some(len) = stream.write_report(out, &name, false, (now, unix_ns)) else {
             return tx.release(slot);
+        };
+        let len = match stream.protect_rtcp(room, len) {
+            Ok(len) => len,
+            Err(fault) => {
+                self.counters.srtp_faults.bump(fault);
+                return tx.release(slot);
+            }
         };
         let pair = self.pool.pair(stream.pair);
         let socket = if is_muxed { pair.rtp } else { pair.rtcp };
@@ -280,9 +312,12 @@ impl Media {
         let Some((target, is_muxed)) = stream.report_target().filter(|_| takes_part) else {
             return;
         };
-        let mut bytes = [0; REPORT_BYTES_MAX];
-        let Some(len) = stream.write_report(&mut bytes, &name, true, (now, unix_ns)) else {
-            return;
+        let mut bytes = [0; GOODBYE_BYTES_MAX];
+        let out = &mut bytes[..REPORT_BYTES_MAX];
+        let Some(len) = stream.write_report(out, &name, true, (now, unix_ns)) else { return };
+        let len = match stream.protect_rtcp(&mut bytes, len) {
+            Ok(len) => len,
+            Err(fault) => return self.counters.srtp_faults.bump(fault),
         };
         let pair = self.pool.pair(stream.pair);
         let socket = if is_muxed { pair.rtp } else { pair.rtcp };

@@ -1,0 +1,258 @@
+//! The protection of a stream whose keys are in the session descriptions (SRTP with SDES).
+//!
+//! Only streams that a description asks to protect have one. Sender and receiver are kept while
+//! their key stays the same: a new one counts rollovers from zero.
+
+use std::fmt;
+
+use super::crypto::{CryptoFault, Keys, Lines, Side};
+use super::srtp::{SrtpFault, SrtpReceiver, SrtpSender};
+
+/// The state of a stream's protection.
+#[derive(Debug, Default)]
+pub(super) struct Protection {
+    ours: Lines,
+    theirs: Lines,
+    /// The side whose offer has no answer yet.
+    offer: Option<Side>,
+    channel: Option<Channel>,
+}
+
+/// Both directions of a protected stream.
+struct Channel {
+    keys: Keys,
+    sender: SrtpSender,
+    receiver: SrtpReceiver,
+    /// The receiver of the peer's last key. Packets of it may still be on their way.
+    former: Option<SrtpReceiver>,
+}
+
+impl Protection {
+    /// The protection of a stream whose descriptions said nothing about keys so far. Each of both
+    /// is true if that side has described the stream.
+    pub(super) fn after_clear(ours: bool, theirs: bool) -> Self {
+        let offer = match (ours, theirs) {
+            (true, false) => Some(Side::Ours),
+            (false, true) => Some(Side::Peers),
+            _ => None,
+        };
+        let (ours, theirs) = (Lines::without_key(ours), Lines::without_key(theirs));
+        Self { ours, theirs, offer, channel: None }
+    }
+
+    /// Takes the lines of a new description of `side`.
+    ///
+    /// Keys are used as soon as the latest lines of both sides fit, so that the peer of a
+    /// re-INVITE, which knows our offer by then, gets our packets with the key that it names. Only
+    /// an answer can make the stream a clear one, or a fault.
+    ///
+    /// # Errors
+    /// The answer does not fit the offer. No keys are left.
+    pub(super) fn describe(&mut self, side: Side, lines: Lines) -> Result<(), CryptoFault> {
+        let is_answer = self.offer.is_some_and(|offer| offer != side);
+        let known = match side {
+            Side::Ours => &mut self.ours,
+            Side::Peers => &mut self.theirs,
+        };
+        // A final response repeats what an early one said. That is no offer.
+        let is_repeated = self.offer.is_none() && *known == lines;
+        *known = lines;
+        self.offer = if is_answer || is_repeated { None } else { Some(side) };
+        match Keys::agreed(&self.ours, &self.theirs) {
+            Ok(Some(keys)) => self.take(keys),
+            Ok(None) if is_answer => self.channel = None,
+            Err(fault) if is_answer => {
+                self.channel = None;
+                return Err(fault);
+            }
+            Ok(None) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, keys: Keys) {
+        let Some(channel) = &mut self.channel else {
+            self.channel = Some(Channel::new(keys));
+            return;
+        };
+        if channel.keys.ours != keys.ours {
+            channel.sender = SrtpSender::new(&keys.ours);
+        }
+        if channel.keys.peers != keys.peers {
+            let receiver = SrtpReceiver::new(&keys.peers);
+            channel.former = Some(std::mem::replace(&mut channel.receiver, receiver));
+        }
+        channel.keys = keys;
+    }
+
+    /// True if the stream is protected: both sides have given keys.
+    pub(super) fn is_on(&self) -> bool {
+        self.channel.is_some()
+    }
+
+    /// True if neither side's latest description asks for protection.
+    pub(super) fn is_over(&self) -> bool {
+        let ask = self.ours.ask_for_protection() || self.theirs.ask_for_protection();
+        self.channel.is_none() && !ask
+    }
+
+    /// Bytes that protection adds to a packet of RTP.
+    pub(super) fn overhead(&self) -> usize {
+        self.channel.as_ref().map_or(0, |channel| channel.sender.overhead())
+    }
+
+    /// Bytes that protection adds to a report.
+    pub(super) fn rtcp_overhead(&self) -> usize {
+        self.channel.as_ref().map_or(0, |channel| channel.sender.rtcp_overhead())
+    }
+
+    /// Protects the packet of RTP in the first `len` bytes of `packet`. Returns its new length.
+    pub(super) fn protect(&mut self, packet: &mut [u8], len: usize) -> Result<usize, SrtpFault> {
+        match &mut self.channel {
+            Some(channel) => channel.sender.protect(packet, len),
+            None => Ok(len),
+        }
+    }
+
+    /// Protects the report in the first `len` bytes of `packet`. Returns its new length.
+    pub(super) fn protect_rtcp(
+        &mut self,
+        packet: &mut [u8],
+        len: usize,
+    ) -> Result<usize, SrtpFault> {
+        match &mut self.channel {
+            Some(channel) => channel.sender.protect_rtcp(packet, len),
+            None => Ok(len),
+        }
+    }
+
+    /// Checks `datagram`, and decrypts it into `out`.
+    ///
+    /// # Errors
+    /// The datagram is not authentic or not new, or there are no keys. `out` may be anything then.
+    pub(super) fn unprotect(
+        &mut self,
+        datagram: &[u8],
+        is_rtcp: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SrtpFault> {
+        let mut open = |receiver: &mut SrtpReceiver| {
+            out.clear();
+            out.extend_from_slice(datagram);
+            let len = match is_rtcp {
+                true => receiver.unprotect_rtcp(out),
+                false => receiver.unprotect(out),
+            }?;
+            out.truncate(len);
+            Ok(())
+        };
+        let Some(channel) = &mut self.channel else { return Err(SrtpFault::BadTag) };
+        let opened = open(&mut channel.receiver);
+        match (opened, &mut channel.former) {
+            (Err(fault), Some(former)) => open(former).map_err(|_| fault),
+            (opened, _) => opened,
+        }
+    }
+}
+
+impl Channel {
+    fn new(keys: Keys) -> Self {
+        let (sender, receiver) = (SrtpSender::new(&keys.ours), SrtpReceiver::new(&keys.peers));
+        Self { keys, sender, receiver, former: None }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::crypto::CryptoCause;
+    use super::*;
+    use crate::sip::Sdp;
+
+    /// The lines of a section with a key that begins with `letter`.
+    fn lines(protocol: &str, suite: &str, letter: char) -> Lines {
+        let text = format!(
+            "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 6000 {protocol} 0\r\n\
+             a=crypto:1 {suite} inline:{letter}{}\r\n",
+            "A".repeat(39)
+        );
+        Lines::read(&Sdp::parse(text.as_bytes()).unwrap().media().next().unwrap().unwrap())
+    }
+
+    fn secure(letter: char) -> Lines {
+        lines("RTP/SAVP", "AES_CM_128_HMAC_SHA1_80", letter)
+    }
+
+    fn packet(sequence: u16) -> Vec<u8> {
+        let [high, low] = sequence.to_be_bytes();
+        [&[0x80, 0, high, low, 0, 0, 0, 0, 0, 0, 0, 1][..], &[5; 20], &[0; 16]].concat()
+    }
+
+    /// Sends a packet from one side to the other.
+    fn send(from: &mut Protection, to: &mut Protection, sequence: u16) -> Result<(), SrtpFault> {
+        let mut packet = packet(sequence);
+        let len = from.protect(&mut packet, 32).unwrap();
+        let mut out = Vec::new();
+        to.unprotect(&packet[..len], false, &mut out)?;
+        assert_eq!(out[12..], [5; 20]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_sender_is_kept_while_its_key_is() {
+        let [mut a, mut b] = [Protection::default(), Protection::default()];
+        let describe = |a: &mut Protection, b: &mut Protection, offer, answer| {
+            a.describe(Side::Ours, offer).unwrap();
+            b.describe(Side::Peers, offer).unwrap();
+            b.describe(Side::Ours, answer).unwrap();
+            a.describe(Side::Peers, answer).unwrap();
+        };
+        describe(&mut a, &mut b, secure('B'), secure('C'));
+        // Once around all sequence numbers: new ends would count rollovers from zero.
+        for sequence in [0, 0x7000, 0xe000, 0x1000] {
+            send(&mut a, &mut b, sequence).unwrap();
+        }
+        describe(&mut a, &mut b, secure('B'), secure('C'));
+        send(&mut a, &mut b, 0x1001).unwrap();
+        assert_eq!(send(&mut a, &mut b, 0x1001), Err(SrtpFault::Replayed));
+        // A packet of the old key that was on its way is still read.
+        let mut late = packet(0x1002);
+        let len = a.protect(&mut late, 32).unwrap();
+        describe(&mut a, &mut b, secure('D'), secure('C'));
+        send(&mut a, &mut b, 0x1003).unwrap();
+        b.unprotect(&late[..len], false, &mut Vec::new()).unwrap();
+        send(&mut b, &mut a, 7).unwrap();
+    }
+
+    #[test]
+    fn only_an_answer_is_a_fault_or_ends_protection() {
+        let other = lines("RTP/SAVP", "AES_CM_128_HMAC_SHA1_32", 'E');
+        let clear = Lines::without_key(true);
+        let mut side = Protection::default();
+        side.describe(Side::Ours, secure('B')).unwrap();
+        assert!(!side.is_on());
+        side.describe(Side::Peers, secure('C')).unwrap();
+        // The final response repeats the early one, and the offer after it stays an offer.
+        side.describe(Side::Peers, secure('C')).unwrap();
+        side.describe(Side::Ours, other).unwrap();
+        assert!(side.is_on());
+        let fault = side.describe(Side::Peers, secure('C')).unwrap_err();
+        assert_eq!((fault.side, fault.cause), (Side::Peers, CryptoCause::NoCommonSuite));
+        assert!(!side.is_on() && !side.is_over());
+        side.describe(Side::Peers, clear).unwrap();
+        side.describe(Side::Ours, clear).unwrap();
+        assert!(side.is_over());
+        // Nobody who asked for protection is answered in the clear.
+        let mut side = Protection::after_clear(true, false);
+        let fault = side.describe(Side::Peers, secure('C')).unwrap_err();
+        assert_eq!((fault.side, fault.cause), (Side::Ours, CryptoCause::NoKey));
+        let mut side = Protection::after_clear(true, false);
+        side.describe(Side::Peers, lines("RTP/AVP", "NULL_HMAC_SHA1_80", 'C')).unwrap();
+        assert!(!side.is_on());
+    }
+}
