@@ -224,9 +224,9 @@ impl RunDraft {
         );
         add(
             self.media.has_ignored,
-            "-mb, -rtp_threadtasks, -rtp_buffsize, -random_base_ssrc, -media_scale and \
-             -media_iouring have no effect: media has no threads and buffers to size, and its \
-             SSRCs are random",
+            "-mb, -rtp_threadtasks, -rtp_buffsize, -random_base_ssrc, -media_scale, \
+             -media_iouring and -media_srtp have no effect: media has no threads and buffers to \
+             size, its SSRCs are random, and SRTP is used wherever both descriptions have keys",
         );
         add(
             self.timeout_error && self.timeout_ms.is_none(),

@@ -246,6 +246,8 @@ pub struct MediaConfig {
     pub rtcp_interval_ms: Option<u64>,
     /// Payload type of sources that neither scenario nor peer give one.
     pub payload_type: Option<u8>,
+    /// True if calls fail whose peer asks for SRTP.
+    pub rejects_srtp: bool,
     /// True if an option was given that only SIPp's threads need.
     pub has_ignored: bool,
 }
@@ -259,6 +261,7 @@ impl Default for MediaConfig {
             is_shared: false,
             rtcp_interval_ms: None,
             payload_type: None,
+            rejects_srtp: false,
             has_ignored: false,
         }
     }

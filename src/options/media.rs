@@ -7,7 +7,6 @@ use super::{Accept, FlagGroup, alias, count, later, milliseconds, switch, takes,
 const CAPTURES: &str = "a choice of the link type; the file says it";
 const CHECK: &str = "the RTP pattern check";
 const RTP_ONLY: &str = "RTP without SIP";
-const SRTP: &str = "SRTP";
 const TURN: &str = "TURN";
 const RECORDING: &str = "recording";
 const MEDIA_REPORTS: &str = "reports on media, which need RTP streams";
@@ -93,8 +92,18 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         later("videotolerance", &["RATIO"], CHECK, "Bad video packets that are tolerated"),
         later("record_wav_dir", &["DIR"], RECORDING, "Record each call to a WAV file").ours(),
         later("record_wav_duplex", &[], RECORDING, "Record both directions").ours(),
-        later("media_srtp", &[], SRTP, "Use SRTP where offered").ours(),
-        later("media_reject_srtp", &[], SRTP, "Fail calls that offer SRTP").ours(),
+        switch(
+            "media_srtp",
+            |d| d.media.has_ignored = true,
+            "Use SRTP where offered: it always is, if both session descriptions have keys",
+        )
+        .ours(),
+        switch(
+            "media_reject_srtp",
+            |d| d.media.rejects_srtp = true,
+            "Fail calls whose peer asks for SRTP",
+        )
+        .ours(),
         later("turn_server", &["HOST:PORT"], TURN, "TURN relay").ours(),
         later("turn_user", &["USER"], TURN, "User of the relay").ours(),
         later("turn_pass", &["PASSWORD"], TURN, "Password of the relay").ours(),

@@ -138,6 +138,7 @@ pub(super) fn plan(
         },
         payload_type: settings.payload_type,
         echo: echoes,
+        rejects_srtp: settings.rejects_srtp,
         gate: engine.data.gate.clone(),
         gate_for_sent: engine.data.gate_for_sent.clone(),
         ..MediaConfig::new(bound_ip(engine.environment.media_ip, notices))
