@@ -115,6 +115,12 @@ impl Flows {
         Some(known.unwrap_or(self.places[number].first)).filter(|&row| row != NONE)
     }
 
+    /// True if an SSRC at an address is that of a stream that has ended.
+    pub(super) fn has_ended(&mut self, address: SocketAddr, ssrc: u32) -> bool {
+        let number = self.number(address);
+        number.is_some_and(|number| self.known.get(&(number, ssrc)) == Some(&NONE))
+    }
+
     /// The number of an address that has one from now on. `None` if there are too many.
     fn numbered(&mut self, address: SocketAddr) -> Option<u32> {
         if let Some(number) = self.number(address) {

@@ -186,3 +186,43 @@ fn the_options_server_refuses_what_it_does_not_do() {
     peer.send(address, request("ACK", 2));
     server.finish().expect_code(0).summary().expect_all_succeeded(5);
 }
+
+/// A file with a built-in scenario of media whose descriptions also have a key of SRTP.
+fn protected(scratch: &Scratch, name: &str) -> String {
+    const KEY: &str = "\n      a=crypto:[cryptotag1audio] [cryptosuiteaescm128sha1801audio] \
+                       inline:[cryptokeyparams1audio]";
+    let mut text = scenario::builtin(name).expect("a built-in").text.to_owned();
+    for last in ["a=rtpmap:8 PCMA/8000", "[audio_sdp]"] {
+        text = text.replace(last, &format!("{last}{KEY}"));
+    }
+    scratch.write(&format!("{name}.xml"), &text)
+}
+
+#[test]
+fn protected_media_is_heard_and_can_be_refused() {
+    let _turn = lock::light();
+    let scratch = Scratch::new();
+    let [caller, answerer] = ["uac_media", "uas_media"].map(|name| protected(&scratch, name));
+    let (server, address) = gossipper::serve(&["-sf", &answerer, "-i", "127.0.0.1", "-m", "3"]);
+    let remote = address.to_string();
+    let line = ["-sf", &caller, "-i", "127.0.0.1", "-p", "0", "-m", "3", "-r", "20", &remote];
+    let client = gossipper::run(&line).expect_code(0);
+    for over in [client, server.finish().expect_code(0)] {
+        let summary = over.summary();
+        summary.expect_all_succeeded(3);
+        assert_eq!(summary.number("/media/heard/two_way"), 3, "{:#}", summary.0);
+        assert_eq!(
+            summary.0["media"]["malformed"],
+            serde_json::json!({}),
+            "{:#}",
+            summary.0["media"]
+        );
+    }
+
+    let (server, address) = gossipper::serve(&["-sf", &answerer, "-i", "127.0.0.1", "-m", "1"]);
+    let remote = address.to_string();
+    let line = ["-sf", &caller, "-i", "127.0.0.1", "-p", "0", "-m", "1"];
+    let client = gossipper::run(&[&line[..], &["-media_reject_srtp", &remote]].concat());
+    assert_eq!(client.expect_code(1).summary().failed_by("srtp_failed"), 1);
+    drop(server);
+}

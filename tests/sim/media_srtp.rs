@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
 use gossipper::media::{Command, Event, Heard, LegId, Mode, RtcpInterval};
-use gossipper::stats::SrtpFault;
+use gossipper::stats::{SrtpFault, StrayCause};
 use gossipper_uring::SimConfig;
 
 use crate::harness::pair::{Pair, play, tone};
@@ -100,6 +100,13 @@ fn protected_sides_hear_each_other() {
                 assert_eq!(report.reception.lost, 0, "{of}");
             }
         }
+        // The last reports of one side come when the other one has forgotten the key.
+        pair.run_for(200 * MS);
+        for end in &pair.ends {
+            let counters = end.counters();
+            assert_eq!(counters.faults.total() + counters.srtp_faults.total(), 0, "{of}");
+        }
+        assert!(pair.ends[1].counters().strays.count(StrayCause::AfterEnd) > 0, "{of}");
         let wire = wire.borrow();
         let tones = wire.iter().filter(|packet| packet.len() == 172).count();
         let protected = wire.iter().filter(|packet| packet.len() == 172 + suite.2);

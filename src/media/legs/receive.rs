@@ -61,7 +61,7 @@ impl Media {
         tx: &mut TxArena,
     ) {
         match Packet::parse(payload) {
-            Err(fault) => self.fault(fault),
+            Err(fault) => self.unreadable(fault, (pair, source), payload.get(8..)),
             Ok(packet) => {
                 let ssrc = packet.header.ssrc;
                 match self.owner(pair, source, ssrc, now) {
@@ -80,11 +80,34 @@ impl Media {
         (received_ns, now): (u64, u64),
     ) {
         match Compound::parse(payload) {
-            Err(fault) => self.fault(fault),
+            Err(fault) => self.unreadable(fault, (pair, source), payload.get(4..)),
             Ok(compound) => match self.reporter(pair, source, compound, now) {
                 Err(cause) => self.stray(cause),
                 Ok(row) => self.on_rtcp(row, compound, payload.len(), received_ns),
             },
+        }
+    }
+
+    /// Counts a datagram that cannot be read, and whose SSRC stands at the begin of `rest`. What
+    /// comes for a protected stream that has ended is not malformed: its key is gone.
+    fn unreadable(
+        &mut self,
+        fault: RtpFault,
+        (pair, source): (u32, SocketAddr),
+        rest: Option<&[u8]>,
+    ) {
+        let ssrc = rest.and_then(|rest| rest.first_chunk()).map(|bytes| u32::from_be_bytes(*bytes));
+        let has_ended = match (self.config.mode, ssrc) {
+            (_, None) => false,
+            (Mode::Ports, Some(_)) => self.by_pair[pair as usize] == NONE,
+            (Mode::Shared, Some(ssrc)) => {
+                let rtp = SocketAddr::new(source.ip(), source.port().wrapping_sub(1));
+                [source, rtp].into_iter().any(|address| self.flows.has_ended(address, ssrc))
+            }
+        };
+        match has_ended {
+            true => self.stray(StrayCause::AfterEnd),
+            false => self.fault(fault),
         }
     }
 
