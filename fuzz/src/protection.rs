@@ -129,7 +129,7 @@ impl Pair {
             self.receiver.unprotect(bytes)
         };
         if let Err(fault) = taken {
-            assert!(!fault.label().is_empty() && !fault.to_string().is_empty());
+            assert!(!fault.label().is_empty() && !fault.description().is_empty());
         }
         taken.ok()
     }
