@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::media::srtp::{MasterKey, Mki, Suite, Waivers, decode_base64};
-use crate::sip::Media;
+use crate::media::srtp::{MasterKey, Mki, Suite, Waivers};
+use crate::sip::{Media, base64};
 
 /// Most lines of a description that are read. An offer has one for each suite.
 const LINES_MAX: usize = 16;
@@ -293,7 +293,7 @@ fn key_of(suite: Suite, word: &[u8]) -> Result<MasterKey, CryptoCause> {
     let mut parts = rest.split(|byte| *byte == b'|');
     let text = parts.next().unwrap_or_default();
     let mut bytes = [0; 64];
-    let len = decode_base64(text, &mut bytes).ok_or(CryptoCause::BadKey)?;
+    let len = base64::decode(text, &mut bytes).ok_or(CryptoCause::BadKey)?;
     let mut key = MasterKey::new(suite, &bytes[..len]).ok_or(CryptoCause::BadKeyLength)?;
     let mut may_be_lifetime = true;
     for part in parts {

@@ -8,6 +8,7 @@
 //! network makes it panic.
 
 mod auth;
+pub(crate) mod base64;
 mod check;
 mod classify;
 mod cseq;

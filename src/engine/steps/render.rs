@@ -14,7 +14,7 @@ use crate::engine::programs::bound::{Bound, peer_field};
 use crate::injection::Table;
 use crate::media::Track;
 use crate::scenario::{Field, HeaderPart, Part, Template, VariableRef, WrittenAuthentication};
-use crate::sip::{Header, HeaderId, Message, NameAddr, find_parameter};
+use crate::sip::{Header, HeaderId, Message, NameAddr, base64, find_parameter};
 use crate::stats::FailureCause;
 
 /// A writer into a fixed buffer that remembers if the buffer was too small.
@@ -499,7 +499,7 @@ impl Engine {
         for chunk in bytes.chunks_exact_mut(8) {
             chunk.copy_from_slice(&random.next_u64().to_le_bytes());
         }
-        base64(&bytes[..30])
+        base64::array(&bytes[..30])
     }
 
     /// Writes our Call-ID for the call, or the peer's for a call that it started.
@@ -525,19 +525,6 @@ impl Engine {
         text[34..].copy_from_slice(&hex8(message as u32)[4..]);
         out.put(&text);
     }
-}
-
-/// Thirty bytes in base64 (RFC 4648 section 4): no padding is needed.
-fn base64(bytes: &[u8]) -> [u8; 40] {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = [0; 40];
-    for (three, four) in bytes.chunks_exact(3).zip(out.chunks_exact_mut(4)) {
-        let bits = u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2]);
-        for (place, digit) in four.iter_mut().enumerate() {
-            *digit = DIGITS[(bits >> (18 - 6 * place)) as usize & 63];
-        }
-    }
-    out
 }
 
 /// Returns an address without the brackets that it has in a URI.

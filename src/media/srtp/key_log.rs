@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use super::MasterKey;
-use super::base64::encode;
+use crate::sip::base64;
 
 /// A stream of packets under one key.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub fn write_key_log(flow: &Flow<'_>, master: &MasterKey, out: &mut String) {
     bytes[..key.len()].copy_from_slice(key);
     let len = key.len() + salt.len();
     bytes[key.len()..len].copy_from_slice(salt);
-    encode(&bytes[..len], out);
+    out.extend(base64::encode(&bytes[..len]).map(char::from));
     let waivers = master.waivers;
     for (is_waived, name) in [
         (waivers.rtp_encryption, " UNENCRYPTED_SRTP"),

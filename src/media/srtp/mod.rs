@@ -8,7 +8,6 @@
 //! Nothing is allocated. Keys are derived once (key derivation rate 0), and lifetimes of keys are
 //! not enforced. Knows nothing of sockets, streams or negotiation.
 
-mod base64;
 mod cipher;
 mod derive;
 mod hmac;
@@ -23,7 +22,6 @@ mod suite;
 mod tests;
 
 pub use crate::stats::SrtpFault;
-pub(super) use base64::decode as decode_base64;
 pub use key_log::{Flow, write_key_log};
 pub use receiver::SrtpReceiver;
 pub use sender::SrtpSender;

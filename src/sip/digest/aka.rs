@@ -3,6 +3,8 @@
 use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
+use crate::sip::base64;
+
 /// The secrets of a SIM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AkaKeys {
@@ -95,7 +97,7 @@ impl AkaKeys {
     /// a load has no memory of it.
     pub fn res(&self, nonce: &[u8]) -> Result<[u8; 8], AkaError> {
         let mut bytes = [0; 32];
-        decode_base64(nonce, &mut bytes).ok_or(AkaError::BadNonce)?;
+        base64::fill(nonce, &mut bytes).ok_or(AkaError::BadNonce)?;
         let (rand, autn) = bytes.split_at(16);
         let rand: [u8; 16] = rand.try_into().map_err(|_| AkaError::BadNonce)?;
         let milenage = Milenage::new(&self.k, &self.op);
@@ -121,42 +123,8 @@ impl AkaKeys {
         }
         bytes[22..24].copy_from_slice(&amf);
         bytes[24..].copy_from_slice(&milenage.mac(rand, sqn, &amf));
-        encode_base64(&bytes)
+        base64::array(&bytes)
     }
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// Fills `out` with the first bytes of `text`; the server's own data may follow them.
-fn decode_base64(text: &[u8], out: &mut [u8]) -> Option<()> {
-    let (mut bits, mut have, mut at) = (0u32, 0, 0);
-    for &byte in text {
-        if at == out.len() {
-            break;
-        }
-        let value = ALPHABET.iter().position(|&known| known == byte)? as u32;
-        bits = bits << 6 | value;
-        have += 6;
-        if have >= 8 {
-            have -= 8;
-            out[at] = (bits >> have) as u8;
-            at += 1;
-        }
-    }
-    (at == out.len()).then_some(())
-}
-
-fn encode_base64(bytes: &[u8; 32]) -> [u8; 44] {
-    let mut out = [b'='; 44];
-    for (group, chunk) in out.chunks_exact_mut(4).zip(bytes.chunks(3)) {
-        let mut bits = [0; 4];
-        bits[1..=chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes(bits);
-        for (index, digit) in group.iter_mut().enumerate().take(chunk.len() + 1) {
-            *digit = ALPHABET[(bits >> (18 - 6 * index)) as usize & 63];
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -217,16 +185,5 @@ mod tests {
                 assert_eq!(keys.res(&nonce[..cut]), Err(AkaError::BadNonce), "{cut}");
             }
         }
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let mut text = [0; 32];
-        text[..6].copy_from_slice(b"foobar");
-        assert!(encode_base64(&text).starts_with(b"Zm9vYmFy"));
-        let mut back = [0; 32];
-        assert_eq!(decode_base64(&encode_base64(&text), &mut back), Some(()));
-        assert_eq!(back, text);
-        assert_eq!(decode_base64(b"Zm9v!", &mut [0; 4]), None);
     }
 }
