@@ -149,12 +149,7 @@ impl<C: Cell> Distribution<C> {
     pub fn record(&mut self, duration_ns: u64) {
         self.cells_us.record(duration_ns / 1000, 1);
         self.moments.record(duration_ns);
-        // Most durations are short.
-        let holds = |bound_ms: &u64| duration_ns <= *bound_ms * NS_PER_MS;
-        let bucket = BUCKET_BOUNDS_MS.iter().position(holds).unwrap_or(BUCKET_BOUNDS_MS.len());
-        self.buckets[bucket] += 1;
-        let reaches = |bound_ns: &u64| *bound_ns <= duration_ns;
-        self.repartition[self.repartition_bounds_ns.partition_point(reaches)] += 1;
+        self.sort_in(duration_ns, 1);
     }
 
     /// Records one duration `count` times, as [`record`](Self::record) does.
@@ -164,10 +159,18 @@ impl<C: Cell> Distribution<C> {
         }
         self.cells_us.record(duration_ns / 1000, u64::from(count));
         self.moments.record_n(duration_ns, count);
-        let exceeds = |bound_ms: &&u64| **bound_ms * NS_PER_MS < duration_ns;
-        self.buckets[BUCKET_BOUNDS_MS.iter().filter(exceeds).count()] += u64::from(count);
+        self.sort_in(duration_ns, u64::from(count));
+    }
+
+    /// Counts durations between the bounds.
+    #[inline]
+    fn sort_in(&mut self, duration_ns: u64, count: u64) {
+        // Most durations are short.
+        let holds = |bound_ms: &u64| duration_ns <= *bound_ms * NS_PER_MS;
+        let bucket = BUCKET_BOUNDS_MS.iter().position(holds).unwrap_or(BUCKET_BOUNDS_MS.len());
+        self.buckets[bucket] += count;
         let reaches = |bound_ns: &u64| *bound_ns <= duration_ns;
-        self.repartition[self.repartition_bounds_ns.partition_point(reaches)] += u64::from(count);
+        self.repartition[self.repartition_bounds_ns.partition_point(reaches)] += count;
     }
 
     /// Adds everything that `other` recorded; `last_ns` becomes that of `other`.
