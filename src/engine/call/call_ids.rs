@@ -3,6 +3,7 @@
 //! Our own form names the call's slot and needs no table. Any other is entered into the table of
 //! foreign Call-IDs, so that a call is found by one hash.
 
+use crate::decimal::{DIGITS_MAX, digits};
 use crate::engine::Engine;
 use crate::engine::call::Slot;
 use crate::engine::call::ids::hex16;
@@ -36,18 +37,7 @@ struct Parts<'a> {
 }
 
 fn decimal(value: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = value;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(digits(value, &mut [0; DIGITS_MAX]));
 }
 
 fn random_digits(random: &mut Random) -> [u8; 32] {
