@@ -330,9 +330,9 @@ impl Engine {
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
             Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
-            Field::MediaPort(_) | Field::VideoPort(_) | Field::AutoMediaPort(_) => {
-                self.put_port_of_media(field, slot, out);
-            }
+            Field::MediaPort(offset) => self.put_media_port(slot, Track::Audio, *offset, out),
+            Field::VideoPort(offset) => self.put_media_port(slot, Track::Video, *offset, out),
+            Field::AutoMediaPort(offset) => self.put_auto_media_port(slot, *offset, out),
             Field::AudioPayloadType
             | Field::AudioCodec
             | Field::AudioRtpMap
@@ -409,20 +409,15 @@ impl Engine {
         }
     }
 
-    /// Puts the port that a keyword names: one that the call has bound, or a number.
-    fn put_port_of_media(&self, field: &Field, slot: Slot, out: &mut Out<'_>) {
-        match field {
-            Field::VideoPort(offset) => self.put_media_port(slot, Track::Video, *offset, out),
-            Field::AutoMediaPort(offset) if self.calls[slot].media.leg.is_none() => {
-                let shift = 4 * (self.calls[slot].number as i64 - 1).rem_euclid(2500);
-                let port = i64::from(self.config.environment.media_port) + shift;
-                out.number(port + offset);
-            }
-            Field::MediaPort(offset) | Field::AutoMediaPort(offset) => {
-                self.put_media_port(slot, Track::Audio, *offset, out);
-            }
-            _ => unreachable!("a keyword of a port"),
+    /// Puts the port of audio, or a number that grows by four with each call if the call has bound
+    /// no port.
+    fn put_auto_media_port(&self, slot: Slot, offset: i64, out: &mut Out<'_>) {
+        let call = &self.calls[slot];
+        if call.media.leg.is_some() {
+            return self.put_media_port(slot, Track::Audio, offset, out);
         }
+        let shift = 4 * (call.number as i64 - 1).rem_euclid(2500);
+        out.number(i64::from(self.config.environment.media_port) + shift + offset);
     }
 
     /// Puts the port of a track that the call has bound.
