@@ -3,7 +3,7 @@
 //! Knows the separators and quoted values; the caller knows the meaning of a parameter.
 
 use super::SyntaxError;
-use super::text::{is_lws, quoted_len, take_token, trim_end, trim_start, unquote};
+use super::text::{is_lws, quoted_len, take_token, trim_end, trim_start, unquote, with_marks};
 
 /// One parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,16 +104,7 @@ fn take_name(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Bytes that end a value without quotes. A table: values are long, and read byte by byte.
-const ENDS_VALUE: [bool; 256] = {
-    let mut table = [false; 256];
-    let marks = b" \t\r\n;,\"<>";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
+const ENDS_VALUE: [bool; 256] = with_marks([false; 256], b" \t\r\n;,\"<>");
 
 #[inline]
 pub(super) const fn ends_value(byte: u8) -> bool {

@@ -10,14 +10,18 @@ const TOKEN: [bool; 256] = {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let marks = b"-.!%*_+`'~";
+    with_marks(table, b"-.!%*_+`'~")
+};
+
+/// A table of byte values that holds for `marks`, too.
+pub(super) const fn with_marks(mut table: [bool; 256], marks: &[u8]) -> [bool; 256] {
     let mut at = 0;
     while at < marks.len() {
         table[marks[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
 
 /// The offset of the first byte `wanted` in `word`, whose first byte is the lowest.
 #[inline]
