@@ -256,6 +256,7 @@ impl Flows {
         let is_expected = |stream: &Stream| stream.flow == Some((number, ssrc));
         if streams.get(expected).is_some_and(is_expected) {
             self.before = expected;
+            streams.prefetch(streams[expected].follower);
             return Flow::Of(expected);
         }
         if let Some(&row) = self.known.get(&(number, ssrc)) {

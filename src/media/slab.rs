@@ -1,5 +1,7 @@
 //! Rows that are used again: memory is taken as rows are first used, up to a limit.
 
+use gossipper_uring::sys;
+
 /// A table of rows, each free or in use. The row given back last is the next one taken, so that
 /// what is touched follows what is live.
 #[derive(Debug)]
@@ -36,6 +38,13 @@ impl<T> Slab<T> {
     /// The rows in use.
     pub(super) fn len(&self) -> usize {
         self.rows.len() - self.free.len()
+    }
+
+    /// Begins to fetch a row into the cache; does nothing for one that is not there.
+    pub(super) fn prefetch(&self, index: u32) {
+        if let Some(row) = self.get(index) {
+            sys::prefetch(row);
+        }
     }
 
     pub(super) fn get(&self, index: u32) -> Option<&T> {

@@ -13,6 +13,21 @@ pub fn monotonic_now() -> Nanos {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
+/// Begins to fetch a value into the cache, so that a later access need not wait for memory. Does
+/// nothing on machines other than x86-64.
+#[inline]
+pub fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let at = (&raw const *value).cast::<i8>();
+        // SAFETY: the address is inside of the value; a prefetch has no effect that can be seen.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.add(line)) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
+}
+
 /// Nanoseconds since 1970 on `CLOCK_REALTIME`.
 #[must_use]
 pub fn realtime_now_ns() -> u64 {

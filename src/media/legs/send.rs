@@ -15,6 +15,8 @@ use crate::stats::{DelayCause, MediaCounters, MediaMeasure, UnsentCause};
 
 /// Lateness that counts: what a person who waits for a packet each 20 ms would call jitter.
 const LATE_NS: u64 = 1_000_000;
+/// Packets between the one that is sent and the one whose stream is fetched into the cache.
+const AHEAD: usize = 2;
 /// The cookie of datagrams that are not counted for a stream.
 const NO_STREAM: u64 = u64::MAX;
 
@@ -135,6 +137,9 @@ impl Media {
                     return;
                 }
                 self.outbox.next += 1;
+                if let Some(later) = self.outbox.due.get(self.outbox.next + AHEAD) {
+                    self.streams.prefetch(later.row);
+                }
                 if due.row != NONE {
                     self.send_packet(due.row, now, tx);
                 }
