@@ -6,7 +6,7 @@
 #
 # BENCH_QUICK=1       below 3 minutes, to see that the rig works; the figures mean nothing
 # BENCH_PARTS="..."   some of: limit micro rate cpu memory start lateness mechanisms transports
-#                     tracing daemon
+#                     tracing media daemon
 # BENCH_CPUS=0,1      cores of the answering and the calling side (default: the first two)
 # BENCH_OUT=DIR       another directory for the results
 #
@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 mode=${1:-bench}
 quick=${BENCH_QUICK:-}
-parts=${BENCH_PARTS:-limit micro rate cpu memory start lateness mechanisms transports tracing daemon}
+parts=${BENCH_PARTS:-limit micro rate cpu memory start lateness mechanisms transports tracing media daemon}
 
 case $mode in
     bench | profile) ;;
@@ -39,6 +39,7 @@ scripts/deps.sh
 # A quiet machine first: no compiler may run beside the measurements.
 "$cargo" build --locked --release --bin gossipper
 if measures limit; then "$cargo" bench --locked -p gossipper-uring --bench limit --no-run; fi
+if measures media; then "$cargo" bench --locked -p gossipper-uring --bench rtp_limit --no-run; fi
 if measures micro; then "$cargo" bench --locked --bench parse --bench engine --bench media --no-run; fi
 target_dir=$("$cargo" metadata --locked --no-deps --format-version 1 \
     | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
@@ -79,6 +80,10 @@ if measures limit; then
     echo "limit: the bare drivers, half a minute"
     # A failure shows in the table as not measured.
     "$cargo" bench --locked -p gossipper-uring --bench limit >"$out/limit.csv" || true
+fi
+if measures media; then
+    echo "media: the kernel alone, some seconds"
+    "$cargo" bench --locked -p gossipper-uring --bench rtp_limit >"$out/rtp_limit.csv" || true
 fi
 if measures micro; then
     echo "micro: parser, engine and media without a kernel, three minutes"

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import time
 
-from . import daemon, hosts, machine, parts, profile, table
+from . import daemon, hosts, machine, media, parts, profile, table
 from .load import Bench, say
 from .processes import RigError, kill_all
 from .tools import Gossipper, Sipp
 
 PARTS = [
     "limit", "micro", "rate", "cpu", "memory", "start", "lateness", "mechanisms", "transports",
-    "tracing", "daemon",
+    "tracing", "media", "daemon",
 ]  # fmt: skip
 NEED_RATES = {"cpu", "lateness", "mechanisms", "tracing"}
 RATES_FILE = "rates.json"
@@ -84,6 +84,7 @@ def _bench(arguments):
         "mechanisms": lambda: parts.mechanisms(bench, size, ours, rates()),
         "transports": lambda: parts.transports(bench, size, ours),
         "tracing": lambda: parts.tracing(bench, size, ours, rates()),
+        "media": lambda: media.streams(bench, size, ours),
         "daemon": lambda: daemon.crowd(bench, size, ours),
     }
     sections = {}

@@ -32,6 +32,13 @@ class Size:
     held_sipp: int
     starts: int
     late_s: float
+    # Numbers of streams to try, runs of each, and seconds for which all of them play.
+    streams: tuple
+    tries: int
+    streams_s: float
+    # Streams beside SIPp, and with SRTP.
+    sipp_streams: int
+    srtp_streams: int
 
 
 FULL = Size(
@@ -44,6 +51,11 @@ FULL = Size(
     held_sipp=20_000,
     starts=20,
     late_s=10,
+    streams=(1_000, 2_000, 2_800, 3_400, 5_000, 7_000, 10_000, 12_000, 14_000),
+    tries=2,
+    streams_s=8,
+    sipp_streams=2_000,
+    srtp_streams=1_000,
 )
 # For a check that the rig works; its figures mean nothing.
 QUICK = Size(
@@ -56,6 +68,11 @@ QUICK = Size(
     held_sipp=2_000,
     starts=3,
     late_s=2,
+    streams=(50, 100),
+    tries=1,
+    streams_s=2,
+    sipp_streams=50,
+    srtp_streams=50,
 )
 
 
