@@ -11,8 +11,8 @@ use crate::engine::call::ids::CallRef;
 use crate::engine::call::variables::Value;
 use crate::engine::{Cx, Engine};
 use crate::media::{
-    Command, Event as MediaEvent, LegId, LegReport, LegSpec, MediaFault, MediaHandle, Opening,
-    Track,
+    Command, Event as MediaEvent, LegId, LegReport, LegSpec, Local, MediaFault, MediaHandle,
+    Opening, Track,
 };
 use crate::scenario::media::{MediaTrack, read_digits};
 use crate::scenario::{Digits, MediaAction, Play, Recv};
@@ -76,8 +76,13 @@ impl Engine {
 
     /// The bound port of a track of the call, for messages.
     pub(in crate::engine) fn media_port(&self, slot: Slot, track: Track) -> Option<u16> {
+        Some(self.media_local(slot, track)?.rtp.port())
+    }
+
+    /// The bound addresses and the source of a track of the call.
+    pub(in crate::engine) fn media_local(&self, slot: Slot, track: Track) -> Option<Local> {
         let (media, leg) = self.leg(slot)?;
-        Some(media.local(leg, track)?.rtp.port())
+        media.local(leg, track)
     }
 
     /// Tells media of the description in a message that the call sends.

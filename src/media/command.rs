@@ -118,6 +118,8 @@ pub struct Local {
     pub rtcp: SocketAddr,
     /// The SSRC that we send with.
     pub ssrc: u32,
+    /// The canonical name of the leg, as our reports have it (RFC 3550 section 6.5.1).
+    pub cname: [u8; 16],
 }
 
 /// Agreement of both descriptions about a track.

@@ -221,12 +221,14 @@ impl Media {
 
     /// The facts that our description of a track may advertise; `None` without such a track.
     pub fn local(&self, leg: LegId, track: Track) -> Option<Local> {
-        let stream = &self.streams[self.stream(leg, track)?];
+        let row = self.stream(leg, track)?;
+        let stream = &self.streams[row];
         let pair = self.pool.pair(stream.pair);
         Some(Local {
             rtp: SocketAddr::new(self.config.ip, pair.port),
             rtcp: SocketAddr::new(self.config.ip, pair.rtcp_port),
             ssrc: stream.out.ssrc,
+            cname: self.canonical_name(row),
         })
     }
 

@@ -62,7 +62,9 @@ pub(super) fn fill_media(program: &mut Program) {
     let negotiates = has_field(Field::is_negotiated_audio);
     let plays_video = media().any(|action| action.track() == Some(MediaTrack::Video));
     let has_video_port = has_field(|field| matches!(field, Field::VideoPort(_)));
-    let uses_media = media().next().is_some() || negotiates || program.digits.is_some();
+    let names_source = has_field(|field| matches!(field, Field::AudioSsrc));
+    let uses_media =
+        media().next().is_some() || negotiates || names_source || program.digits.is_some();
     let has_media_ports = negotiates
         || has_video_port
         || has_field(|field| matches!(field, Field::MediaPort(_) | Field::AutoMediaPort(_)));
@@ -187,6 +189,7 @@ fn reads(template: &Template) -> Keep {
             | Field::MediaPort(_)
             | Field::VideoPort(_)
             | Field::MediaTransport
+            | Field::AudioSsrc
             | Field::CryptoKey { .. }
             | Field::AutoMediaPort(_)
             | Field::Pid

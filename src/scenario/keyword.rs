@@ -41,6 +41,7 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("audio_pt", Kind::Plain(Field::AudioPayloadType)),
     ("audio_rtpmap", Kind::Plain(Field::AudioRtpMap)),
     ("audio_sdp", Kind::Number(Field::AudioSdp)),
+    ("audio_ssrc", Kind::Plain(Field::AudioSsrc)),
     ("auto_media_port", Kind::Number(Field::AutoMediaPort)),
     ("branch", Kind::Number(Field::Branch)),
     ("call_id", Kind::Plain(Field::CallId)),

@@ -6,7 +6,7 @@
 use super::commands::{RecvCommand, SendCommand, ThirdPartyRole};
 use super::ere::Regex;
 use super::error::Position;
-use super::media::SourceSpec;
+use super::media::{SourceKind, SourceSpec};
 use super::media_action::MediaAction;
 use super::template::Template;
 
@@ -131,6 +131,14 @@ impl Recv {
 }
 
 impl Program {
+    /// True if what the scenario plays has SSRCs of ours: replayed captures and echoes keep theirs.
+    pub fn sends_own_source(&self) -> bool {
+        let keeps = |source: &SourceSpec| {
+            matches!(source.kind, SourceKind::Capture(_) | SourceKind::Datagrams(_))
+        };
+        !self.sources.is_empty() && !self.sources.iter().any(keeps)
+    }
+
     /// Tells whether some step may lose its message on purpose.
     pub fn has_losses(&self) -> bool {
         self.steps.iter().any(|step| step.lost_percent.is_some_and(|percent| percent > 0.0))

@@ -84,6 +84,8 @@ pub enum Field {
     AudioFmtp,
     /// `[audio_sdp]`: its whole section; the offset shifts the port
     AudioSdp(i64),
+    /// `[audio_ssrc]`: the value of the `ssrc` attribute of the call's audio (RFC 5576)
+    AudioSsrc,
     /// `[cryptokeyparams...]`: key and salt of SRTP (RFC 4568 section 6.1) in base64, either fresh
     /// or those of the last time.
     CryptoKey {

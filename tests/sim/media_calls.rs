@@ -180,6 +180,7 @@ fn answerer() -> Program {
           [last_Call-ID:]
           [last_CSeq:]
           X-Codec: [audio_codec] [audio_pt]
+          X-Source: [audio_ssrc]
           Content-Type: application/sdp
           Content-Length: [len]
 
@@ -205,6 +206,14 @@ fn offering(call: &str, sections: &str) -> String {
     request("INVITE", call, 1, "").replace("Content-Length: 0\r\n\r\n", &length)
 }
 
+/// The source of audio that a message names in a header: SSRC and canonical name.
+fn sent_by(message: &str) -> String {
+    let source = header(message, "X-Source");
+    let (ssrc, name) = source.split_once(" cname:").unwrap();
+    assert!(ssrc.parse::<u32>().is_ok_and(|ssrc| ssrc != 0) && name.len() == 16, "{source}");
+    source.to_owned()
+}
+
 #[test]
 fn an_answer_follows_the_offer() {
     let mut rig = Rig::with(side(answerer(), (7000, 7099)));
@@ -213,7 +222,9 @@ fn an_answer_follows_the_offer() {
     assert_eq!(header(&ok, "X-Codec"), "PCMA/8000 8");
     let media = lines(&ok, "m=audio ")[0];
     assert!(media.starts_with("m=audio 70") && media.ends_with(" RTP/AVP 8"), "{media}");
-    assert_eq!(lines(&ok, "a="), ["a=rtpmap:8 PCMA/8000", "a=ptime:30"]);
+    let one = sent_by(&ok);
+    let named = format!("a=ssrc:{one}");
+    assert_eq!(lines(&ok, "a="), ["a=rtpmap:8 PCMA/8000", &named, "a=ptime:30"]);
     rig.send(&request("ACK", "one", 1, to_tag(&ok)));
     rig.send(&request("BYE", "one", 2, to_tag(&ok)));
     rig.expect("SIP/2.0 200");
@@ -221,7 +232,9 @@ fn an_answer_follows_the_offer() {
     rig.send(&request("INVITE", "two", 1, ""));
     let ok = rig.expect("SIP/2.0 200").text;
     assert_eq!(header(&ok, "X-Codec"), "PCMU/8000 0");
-    assert_eq!(lines(&ok, "a="), ["a=rtpmap:0 PCMU/8000"]);
+    let two = sent_by(&ok);
+    assert_ne!(one, two);
+    assert_eq!(lines(&ok, "a="), ["a=rtpmap:0 PCMU/8000", &format!("a=ssrc:{two}")]);
     rig.send(&request("ACK", "two", 1, to_tag(&ok)));
     rig.send(&request("BYE", "two", 2, to_tag(&ok)));
     rig.expect("SIP/2.0 200");

@@ -4,8 +4,9 @@
 //! offerer's order). Without an offer it is PCMU, as in an offer of our own.
 
 use crate::engine::Engine;
+use crate::engine::call::Slot;
 use crate::engine::steps::render::{At, Out};
-use crate::media::Track;
+use crate::media::{Local, Track};
 use crate::scenario::Field;
 use crate::sip::{Direction, Encoding, Media, Sdp};
 use crate::stats::FailureCause;
@@ -38,6 +39,15 @@ impl<'m> Chosen<'m> {
     fn usual() -> Option<(u8, &'static Encoding)> {
         Some((0, Encoding::by_static_payload_type(0)?))
     }
+}
+
+/// The facts of our own that a section tells.
+struct Place<'l> {
+    local: &'l Local,
+    /// Added to the port.
+    offset: i64,
+    /// True if the SSRC is told.
+    has_source: bool,
 }
 
 /// The first section of audio that is in use.
@@ -90,14 +100,34 @@ impl Engine {
             Field::AudioCodec => put_codec(chosen.encoding, out),
             Field::AudioRtpMap => put_rtpmap(&chosen, out),
             Field::AudioFmtp => out.put(chosen.params),
-            Field::AudioSdp(offset) => match self.media_port(at.slot, Track::Audio) {
-                Some(port) => put_sections(&chosen, body, i64::from(port) + offset, out),
+            Field::AudioSdp(offset) => match self.media_local(at.slot, Track::Audio) {
+                Some(local) => {
+                    let has_source = self.program_of(at.slot).program.sends_own_source();
+                    let place = Place { local: &local, offset: *offset, has_source };
+                    put_sections(&chosen, body, &place, out);
+                }
                 // Only `<init>` has no leg where programs have media.
                 None => out.fail(FailureCause::NoMediaPort),
             },
             _ => {}
         }
     }
+
+    /// Puts `[audio_ssrc]`.
+    pub(in crate::engine) fn put_audio_source(&self, slot: Slot, out: &mut Out<'_>) {
+        match self.media_local(slot, Track::Audio) {
+            Some(local) => put_source(&local, out),
+            // Only `<init>` has no leg where programs have media.
+            None => out.fail(FailureCause::NoMediaPort),
+        }
+    }
+}
+
+/// Puts the value of an `ssrc` attribute (RFC 5576 section 4.1).
+fn put_source(local: &Local, out: &mut Out<'_>) {
+    out.number(local.ssrc.into());
+    out.put(b" cname:");
+    out.put(&local.cname);
 }
 
 fn put_codec(encoding: &Encoding, out: &mut Out<'_>) {
@@ -118,8 +148,8 @@ fn put_rtpmap(chosen: &Chosen<'_>, out: &mut Out<'_>) {
 
 /// Puts a section for each one of the offer, in its order (RFC 3264 section 6): the chosen audio,
 /// and a refusal of all others.
-fn put_sections(chosen: &Chosen<'_>, offer: &[u8], port: i64, out: &mut Out<'_>) {
-    let Some(offered) = &chosen.offered else { return put_audio_section(chosen, port, out) };
+fn put_sections(chosen: &Chosen<'_>, offer: &[u8], place: &Place<'_>, out: &mut Out<'_>) {
+    let Some(offered) = &chosen.offered else { return put_audio_section(chosen, place, out) };
     let Ok(sdp) = Sdp::parse(offer) else { return };
     let mut is_first = true;
     let mut is_answered = false;
@@ -130,7 +160,7 @@ fn put_sections(chosen: &Chosen<'_>, offer: &[u8], port: i64, out: &mut Out<'_>)
         is_first = false;
         if !is_answered && section.kind == b"audio" && section.port == offered.port {
             is_answered = true;
-            put_audio_section(chosen, port, out);
+            put_audio_section(chosen, place, out);
             continue;
         }
         out.put(b"m=");
@@ -142,14 +172,14 @@ fn put_sections(chosen: &Chosen<'_>, offer: &[u8], port: i64, out: &mut Out<'_>)
     }
 }
 
-fn put_audio_section(chosen: &Chosen<'_>, port: i64, out: &mut Out<'_>) {
+fn put_audio_section(chosen: &Chosen<'_>, place: &Place<'_>, out: &mut Out<'_>) {
     let offered = chosen.offered.as_ref();
     let event = offered.and_then(|offered| {
         let payload_type = telephone_event(offered, chosen.encoding.clock_rate)?;
         Some((payload_type, params(offered, payload_type)))
     });
     out.put(b"m=audio ");
-    out.number(port);
+    out.number(i64::from(place.local.rtp.port()) + place.offset);
     out.put(b" ");
     out.put(offered.map_or(b"RTP/AVP", |offered| offered.protocol));
     out.put(b" ");
@@ -167,6 +197,10 @@ fn put_audio_section(chosen: &Chosen<'_>, port: i64, out: &mut Out<'_>) {
         out.put(b" telephone-event/");
         out.number(chosen.encoding.clock_rate.into());
         put_params(payload_type, params.unwrap_or(b"0-15"), out);
+    }
+    if place.has_source {
+        out.put(b"\r\na=ssrc:");
+        put_source(place.local, out);
     }
     let Some(offered) = offered else { return };
     if let Some(ptime_ms) = offered.ptime_ms() {
@@ -195,11 +229,22 @@ mod tests {
     use super::*;
 
     fn answer(sections: &str) -> String {
+        answer_from(sections, false)
+    }
+
+    fn answer_from(sections: &str, has_source: bool) -> String {
         let offer = format!("v=0\r\no=a 1 1 IN IP4 h\r\ns=-\r\nc=IN IP4 192.0.2.1\r\n{sections}");
         let chosen = Chosen::from_offer(offer.as_bytes()).unwrap();
         let mut buffer = [0; 1024];
         let mut out = Out::new(&mut buffer);
-        put_sections(&chosen, offer.as_bytes(), 7000, &mut out);
+        let local = Local {
+            rtp: "192.0.2.2:7000".parse().unwrap(),
+            rtcp: "192.0.2.2:7001".parse().unwrap(),
+            ssrc: 9,
+            cname: *b"0123456789abcdef",
+        };
+        let place = Place { local: &local, offset: 0, has_source };
+        put_sections(&chosen, offer.as_bytes(), &place, &mut out);
         let len = out.len().unwrap();
         String::from_utf8(buffer[..len].to_vec()).unwrap()
     }
@@ -218,6 +263,15 @@ mod tests {
             answer("m=audio 4000 RTP/AVP 96 0\r\na=rtpmap:96 OPUS/48000/2\r\n"),
             "m=audio 7000 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\n\
              a=fmtp:96 minptime=10;useinbandfec=1"
+        );
+    }
+
+    #[test]
+    fn a_source_of_its_own_is_named() {
+        assert_eq!(
+            answer_from("m=audio 4000 RTP/AVP 0\r\na=sendonly\r\n", true),
+            "m=audio 7000 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n\
+             a=ssrc:9 cname:0123456789abcdef\r\na=recvonly"
         );
     }
 

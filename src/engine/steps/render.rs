@@ -332,6 +332,7 @@ impl Engine {
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
             Field::MediaPort(offset) => self.put_media_port(slot, Track::Audio, *offset, out),
             Field::VideoPort(offset) => self.put_media_port(slot, Track::Video, *offset, out),
+            Field::AudioSsrc => self.put_audio_source(slot, out),
             Field::AutoMediaPort(offset) => self.put_auto_media_port(slot, *offset, out),
             Field::AudioPayloadType
             | Field::AudioCodec

@@ -333,7 +333,7 @@ impl Media {
 
     /// The canonical name of a leg: the same for its streams, different for each leg, and nothing
     /// about this host (RFC 7022).
-    fn canonical_name(&self, row: u32) -> [u8; 16] {
+    pub(super) fn canonical_name(&self, row: u32) -> [u8; 16] {
         let leg = &self.legs[self.streams[row].leg];
         let number = mix(self.config.seed ^ mix(leg.call ^ u64::from(leg.generation) << 32));
         let digit = |place: usize| b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];

@@ -55,7 +55,10 @@ macro_rules! sdp {
 /// A section of audio in PCMU, with further lines.
 macro_rules! pcmu {
     ($more:literal) => {
-        concat!("      m=audio [media_port] RTP/AVP 0\n      a=rtpmap:0 PCMU/8000\n", $more)
+        concat!(
+            "      m=audio [media_port] RTP/AVP 0\n      a=rtpmap:0 PCMU/8000\n      a=ssrc:[audio_ssrc]\n",
+            $more
+        )
     };
 }
 

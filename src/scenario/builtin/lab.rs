@@ -16,7 +16,7 @@ const fn row(name: &'static str, description: &'static str, text: &'static str) 
 macro_rules! directed {
     ($direction:literal) => {
         concat!(
-            "      m=audio [media_port] RTP/AVP [audio_pt]\n      a=rtpmap:[audio_rtpmap]\n      a=",
+            "      m=audio [media_port] RTP/AVP [audio_pt]\n      a=rtpmap:[audio_rtpmap]\n      a=ssrc:[audio_ssrc]\n      a=",
             $direction,
             "\n"
         )
@@ -125,7 +125,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
     both!(
         "cn_only",
         "Comfort noise and nothing else",
-        "      m=audio [media_port] RTP/AVP 0 13\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:13 CN/8000\n",
+        "      m=audio [media_port] RTP/AVP 0 13\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:13 CN/8000\n      a=ssrc:[audio_ssrc]\n",
         "      [audio_sdp]\n",
         stream!("cn,-1,13,CN/8000"),
         "5000"
@@ -133,7 +133,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
     both!(
         "cn_then_speech",
         "Two seconds of comfort noise, then speech",
-        "      m=audio [media_port] RTP/AVP 0 13\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:13 CN/8000\n",
+        "      m=audio [media_port] RTP/AVP 0 13\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:13 CN/8000\n      a=ssrc:[audio_ssrc]\n",
         "      [audio_sdp]\n",
         concat!(stream!("cn,-1,13,CN/8000"), pause!("2000"), speech!()),
         "3000"
@@ -147,7 +147,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
     both!(
         "codec_chg",
         "PCMU changes to PCMA after two seconds",
-        "      m=audio [media_port] RTP/AVP 0 8\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:8 PCMA/8000\n",
+        "      m=audio [media_port] RTP/AVP 0 8\n      a=rtpmap:0 PCMU/8000\n      a=rtpmap:8 PCMA/8000\n      a=ssrc:[audio_ssrc]\n",
         "      [audio_sdp]\n",
         concat!(speech!(), pause!("2000"), stream!("synthetic,-1,8,PCMA/8000")),
         "3000"
@@ -155,7 +155,7 @@ const PAIRS: [[Builtin; 2]; 24] = [
     both!(
         "codec_chg_alaw",
         "PCMA changes to PCMU after two seconds",
-        "      m=audio [media_port] RTP/AVP 8 0\n      a=rtpmap:8 PCMA/8000\n      a=rtpmap:0 PCMU/8000\n",
+        "      m=audio [media_port] RTP/AVP 8 0\n      a=rtpmap:8 PCMA/8000\n      a=rtpmap:0 PCMU/8000\n      a=ssrc:[audio_ssrc]\n",
         "      [audio_sdp]\n",
         concat!(stream!("synthetic,-1,8,PCMA/8000"), pause!("2000"), speech!()),
         "3000"
@@ -416,6 +416,7 @@ const SINGLE: &[Builtin] = &[
       a=rtpmap:0 PCMU/8000
       a=rtpmap:101 telephone-event/8000
       a=fmtp:101 0-15
+      a=ssrc:[audio_ssrc]
 "
             ),
             concat!(
@@ -435,6 +436,7 @@ const SINGLE: &[Builtin] = &[
                 "      m=audio [media_port] RTP/AVP 0 8
       a=rtpmap:0 PCMU/8000
       a=rtpmap:8 PCMA/8000
+      a=ssrc:[audio_ssrc]
 "
             )),
             r#"
