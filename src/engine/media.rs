@@ -138,6 +138,7 @@ impl Engine {
         match fault {
             MediaFault::BlockedTarget => FailureCause::BlockedTarget,
             MediaFault::Crypto(_) | MediaFault::SrtpRefused => FailureCause::SrtpFailed,
+            MediaFault::Handshake(fault) if fault.is_of_dtls() => FailureCause::SrtpFailed,
             _ => FailureCause::MediaFailed,
         }
     }
@@ -241,7 +242,12 @@ impl Engine {
         match event {
             MediaEvent::Checked(is_met) => self.packets_checked(slot, is_met, now, tx),
             MediaEvent::Digit(digit) => self.digit_received(slot, digit),
-            MediaEvent::Played(_) => {}
+            MediaEvent::Played(_) | MediaEvent::Keyed(_) => {}
+            MediaEvent::Failed(fault) => {
+                let cause = self.media_failed(slot, fault);
+                let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };
+                self.abort(slot, cause, &mut cx);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::clip::ClipSet;
 use super::crypto::CryptoFault;
 use crate::sip::SdpError;
+use crate::stats::HandshakeFault;
 
 /// One of the two streams that a leg of a call can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +82,10 @@ pub enum Event {
     Digit(u8),
     /// The end of a source that played: it ended by itself.
     Played(Track),
+    /// Keys of a track that a handshake gave.
+    Keyed(Track),
+    /// The end of a stream that could not be connected or protected.
+    Failed(MediaFault),
 }
 
 /// A leg of a worker: the media of one call. It is valid until [`Media::close`].
@@ -148,6 +153,8 @@ pub enum MediaFault {
     NotUnicast,
     /// Keys of SRTP that do not fit, or that are missing.
     Crypto(CryptoFault),
+    /// A handshake of DTLS, or checks of ICE, without success.
+    Handshake(HandshakeFault),
     /// SRTP, where the run refuses it (`-media_reject_srtp`).
     SrtpRefused,
     /// The leg has no track of that kind.
@@ -160,7 +167,7 @@ pub enum MediaFault {
 
 impl MediaFault {
     /// The stable snake_case name.
-    pub const fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Description(error) => error.name(),
             Self::BlockedTarget => "blocked_target",
@@ -168,6 +175,7 @@ impl MediaFault {
             Self::OtherFamily => "media_other_family",
             Self::NotUnicast => "media_not_unicast",
             Self::Crypto(fault) => fault.cause.label(),
+            Self::Handshake(fault) => fault.label(),
             Self::SrtpRefused => "media_srtp_refused",
             Self::NoTrack => "media_no_track",
             Self::NoRecording => "media_no_recording",
@@ -181,6 +189,7 @@ impl fmt::Display for MediaFault {
         f.write_str(match self {
             Self::Description(error) => return error.fmt(f),
             Self::Crypto(fault) => return fault.fmt(f),
+            Self::Handshake(fault) => fault.description(),
             Self::SrtpRefused => "the peer asks for SRTP, which -media_reject_srtp refuses",
             Self::BlockedTarget => "the list of targets does not allow the address of the media",
             Self::HostName => "the c= line of the media has a host name; write an address",

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::dtls::Identity;
 pub use crate::gate::Gate;
 
 /// The way in which streams share sockets.
@@ -59,6 +60,8 @@ pub struct MediaConfig {
     pub echo: bool,
     /// True if descriptions of peers that ask for SRTP are refused (`-media_reject_srtp`).
     pub rejects_srtp: bool,
+    /// The certificate of handshakes that give keys (DTLS-SRTP); `None` if there are none.
+    pub identity: Option<Arc<Identity>>,
     /// The gate for targets of scenarios that the run began with; `None` lets every address pass.
     pub gate: Option<Arc<dyn Gate>>,
     /// The gate for targets of scenarios that were sent to the run.
@@ -83,6 +86,7 @@ impl MediaConfig {
             payload_type: None,
             echo: false,
             rejects_srtp: false,
+            identity: None,
             gate: None,
             gate_for_sent: None,
         }

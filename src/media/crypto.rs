@@ -1,10 +1,12 @@
-//! Keys of SRTP in session descriptions: the `crypto` attribute (RFC 4568).
+//! Keys of SRTP in session descriptions: the `crypto` attribute (RFC 4568). Beside it stands what a
+//! description says about keys by DTLS.
 //!
 //! Reads the lines of both sides, and finds the pair that a negotiation ended with. It makes no
 //! keys: a scenario writes its own lines, and we send with the key that our own description shows.
 
 use std::fmt;
 
+use crate::media::dtls;
 use crate::media::srtp::{MasterKey, Mki, Suite, Waivers};
 use crate::sip::{Media, base64};
 
@@ -19,6 +21,9 @@ const LIFETIME_EXPONENT_MAX: u32 = 48;
 /// A reason why a `crypto` attribute cannot be used, or why a description lacks one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum CryptoCause {
+    /// No fingerprint can be read, or all are of hashes that are not taken.
+    #[error("a=fingerprint is no digest by sha-256, sha-384 or sha-512")]
+    BadFingerprint,
     /// The key is not base64.
     #[error("the key of a=crypto is not base64")]
     BadKey,
@@ -40,9 +45,18 @@ pub enum CryptoCause {
     /// Our lines and the peer's have no suite in common.
     #[error("the a=crypto lines of both sides have no suite in common")]
     NoCommonSuite,
+    /// The run cannot do handshakes: its streams share a port.
+    #[error("keys by DTLS need a port for each call: leave out -rtp_shared")]
+    NoDtls,
+    /// The other side wants keys by DTLS, and the description has no fingerprint.
+    #[error("keys by DTLS without a=fingerprint: the description names no certificate")]
+    NoFingerprint,
     /// The media needs SRTP (`RTP/SAVP`), and the description has no key for it.
     #[error("RTP/SAVP without a=crypto: the description has no key")]
     NoKey,
+    /// Both sides want to begin the handshake of DTLS, or both want to wait.
+    #[error("a=setup of both sides wants the same role")]
+    SameRole,
     /// The line has several keys.
     #[error("a=crypto has several keys: only one is supported")]
     SeveralKeys,
@@ -56,7 +70,8 @@ pub enum CryptoCause {
 
 impl CryptoCause {
     /// All causes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
+        Self::BadFingerprint,
         Self::BadKey,
         Self::BadKeyLength,
         Self::BadLifetime,
@@ -64,7 +79,10 @@ impl CryptoCause {
         Self::BadMki,
         Self::BadTag,
         Self::NoCommonSuite,
+        Self::NoDtls,
+        Self::NoFingerprint,
         Self::NoKey,
+        Self::SameRole,
         Self::SeveralKeys,
         Self::UnknownParameter,
         Self::UnknownSuite,
@@ -73,6 +91,7 @@ impl CryptoCause {
     /// The stable snake_case name: counter, metric label, JSON value.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::BadFingerprint => "crypto_bad_fingerprint",
             Self::BadKey => "crypto_bad_key",
             Self::BadKeyLength => "crypto_bad_key_length",
             Self::BadLifetime => "crypto_bad_lifetime",
@@ -80,7 +99,10 @@ impl CryptoCause {
             Self::BadMki => "crypto_bad_mki",
             Self::BadTag => "crypto_bad_tag",
             Self::NoCommonSuite => "crypto_no_common_suite",
+            Self::NoDtls => "crypto_no_dtls",
+            Self::NoFingerprint => "crypto_no_fingerprint",
             Self::NoKey => "crypto_no_key",
+            Self::SameRole => "crypto_same_role",
             Self::SeveralKeys => "crypto_several_keys",
             Self::UnknownParameter => "crypto_unknown_parameter",
             Self::UnknownSuite => "crypto_unknown_suite",
@@ -213,9 +235,11 @@ impl Keys {
     }
 }
 
-/// The usable lines of a section.
+/// The words of a section about keys: its usable lines, and those about DTLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lines {
+    /// Words about DTLS, if there are any.
+    pub(super) dtls: Option<dtls::Description>,
     list: [Option<CryptoLine>; USABLE_MAX],
     /// The cause why the first unusable line is that.
     first_cause: Option<CryptoCause>,
@@ -240,6 +264,21 @@ impl Lines {
         lines
     }
 
+    /// The same, with the words of the section about DTLS.
+    pub(super) fn with_dtls(self, dtls: Option<dtls::Description>) -> Self {
+        Self { dtls, need_key: self.need_key && dtls.is_none(), ..self }
+    }
+
+    /// The words about DTLS of a section that is in use.
+    pub(super) fn used_dtls(&self) -> Option<dtls::Description> {
+        self.dtls.filter(|_| self.is_used)
+    }
+
+    /// True if the section is in use, and not about DTLS.
+    pub(super) fn lack_dtls(&self) -> bool {
+        self.is_used && self.dtls.is_none()
+    }
+
     /// A section without lines.
     pub(super) fn without_key(is_used: bool) -> Self {
         Self { is_used, ..Self::default() }
@@ -247,7 +286,8 @@ impl Lines {
 
     /// True if the section says anything about keys.
     pub(super) fn ask_for_protection(&self) -> bool {
-        self.is_used && (self.need_key || self.list[0].is_some() || self.first_cause.is_some())
+        let has_line = self.list[0].is_some() || self.first_cause.is_some();
+        self.is_used && (self.need_key || has_line || self.dtls.is_some())
     }
 
     fn iter(&self) -> impl Iterator<Item = &CryptoLine> + Clone {

@@ -3,6 +3,7 @@
 //! `receive` takes what comes, `send` sends what is due, and `handle` is the way for two holders.
 
 mod handle;
+mod handshake;
 mod protect;
 mod receive;
 mod send;
@@ -31,6 +32,7 @@ use super::stream::{Check, Stream};
 use super::verdict::Evidence;
 use crate::sip::Sdp;
 use crate::stats::{HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure};
+use handshake::Handshakes;
 use send::Outbox;
 
 const NONE: u32 = u32::MAX;
@@ -70,6 +72,7 @@ pub struct Media {
     streams: Slab<Stream>,
     schedule: Schedule,
     outbox: Outbox,
+    handshakes: Handshakes,
     /// Streams with a protection.
     protected: usize,
     /// Protections of streams that have ended, to be used again.
@@ -114,6 +117,7 @@ impl Media {
             streams: Slab::new(streams_max),
             schedule: Schedule::new(2 * streams_max, now),
             outbox: Outbox::new(streams_max),
+            handshakes: Handshakes::default(),
             protected: 0,
             spare: Vec::new(),
             scratch: Vec::new(),
@@ -341,6 +345,7 @@ impl Media {
 
     /// Lets a stream do what both descriptions agree on.
     fn agree(&mut self, row: u32, now: u64) {
+        self.begin_handshake(row, now);
         let stream = &mut self.streams[row];
         stream.out.renegotiate(stream.agreement.agreed(), self.config.payload_type);
         let interval = match self.config.rtcp {
@@ -653,7 +658,10 @@ impl Medium for Media {
             MediumInput::Datagram { socket, source, payload, received_ns } => {
                 self.on_datagram((socket, source), payload, (received_ns, now), tx);
             }
-            MediumInput::Time { reserve } => self.send_due(now, reserve, tx),
+            MediumInput::Time { reserve } => {
+                self.send_due(now, reserve, tx);
+                self.shake_hands(now, reserve, tx);
+            }
             MediumInput::Flushed => self.note_flushed(now),
             MediumInput::Opened(socket, local) => self.take_socket(socket, local),
             MediumInput::NotOpened(error) => self.pool.not_opened(&error, now),
@@ -676,7 +684,7 @@ impl Medium for Media {
 
     fn next_deadline_ns(&self) -> u64 {
         match self.outbox.is_empty() {
-            true => self.schedule.next_time_ns(),
+            true => self.schedule.next_time_ns().min(self.handshakes.next_time_ns()),
             false => 0,
         }
     }

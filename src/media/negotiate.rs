@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::command::{Agreed, MediaFault, Track};
 use super::crypto::Lines;
+use super::dtls::Description;
 use crate::sip::{Connection, Direction, ENCODINGS, Encoding, Media, Sdp};
 
 /// Formats of a section that are looked at. Offers of browsers have about thirty, of which the
@@ -86,9 +87,9 @@ impl Formats {
     }
 }
 
+/// Tells whether a section is about RTP: `RTP/AVP`, `UDP/TLS/RTP/SAVPF` and their like.
 fn is_rtp(section: &Media<'_>) -> bool {
-    let begin = section.protocol.get(..4);
-    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(b"RTP/"))
+    section.protocol.windows(4).any(|part| part.eq_ignore_ascii_case(b"RTP/"))
 }
 
 /// The payload types of a section, in the writer's order.
@@ -163,12 +164,13 @@ pub(super) fn asks_for_srtp(sdp: &Sdp<'_>, track: Track) -> Result<bool, MediaFa
     Ok(is_secure || section.cryptos().next().is_some())
 }
 
-/// The `crypto` lines of the section of `track`.
+/// The words of the section of `track` about keys.
 ///
 /// # Errors
 /// A section that cannot be read.
 pub(super) fn crypto_lines(sdp: &Sdp<'_>, track: Track) -> Result<Lines, MediaFault> {
-    Ok(section(sdp, track)?.map(|section| Lines::read(&section)).unwrap_or_default())
+    let Some(section) = section(sdp, track)? else { return Ok(Lines::default()) };
+    Ok(Lines::read(&section).with_dtls(Description::read(sdp, &section)))
 }
 
 impl Side {

@@ -1,11 +1,14 @@
-//! The protection of a stream whose keys are in the session descriptions (SRTP with SDES).
+//! The protection of a stream whose keys are in the session descriptions (SRTP with SDES), or come
+//! by a handshake that both descriptions ask for (DTLS-SRTP).
 //!
 //! Only streams that a description asks to protect have one. Sender and receiver are kept while
 //! their key stays the same: a new one counts rollovers from zero.
 
 use std::fmt;
+use std::net::SocketAddr;
 
-use super::crypto::{CryptoFault, Keys, Lines, Side};
+use super::crypto::{CryptoCause, CryptoFault, Keys, Lines, Side};
+use super::dtls::{self, Keying, Role};
 use super::srtp::{SrtpFault, SrtpReceiver, SrtpSender};
 
 /// The state of a stream's protection.
@@ -16,6 +19,18 @@ pub(super) struct Protection {
     /// The side whose offer has no answer yet.
     offer: Option<Side>,
     channel: Option<Channel>,
+    /// The handshake, of a stream that gets its keys by one.
+    pub(super) keying: Option<Keying>,
+    /// The last datagram of DTLS that came before the peer's description: signalling may take a
+    /// longer way than media (RFC 5763 section 6.2).
+    pub(super) early: Option<Early>,
+}
+
+/// A datagram of a peer whose description has not come yet.
+#[derive(Debug)]
+pub(super) struct Early {
+    pub(super) source: SocketAddr,
+    pub(super) datagram: Box<[u8]>,
 }
 
 /// Both directions of a protected stream.
@@ -23,9 +38,13 @@ struct Channel {
     keys: Keys,
     sender: SrtpSender,
     receiver: SrtpReceiver,
-    /// The receiver of the peer's last key. Packets of it may still be on their way.
-    former: Option<SrtpReceiver>,
+    /// The receiver of the peer's last key. Packets of it may still be on their way. Boxed, since
+    /// few calls change their keys.
+    former: Option<Box<SrtpReceiver>>,
 }
+
+/// A protected stream takes four kilobytes more than another one.
+const _: () = assert!(size_of::<Protection>() <= 3840);
 
 impl Protection {
     /// The protection of a stream whose descriptions said nothing about keys so far. Each of both
@@ -37,7 +56,7 @@ impl Protection {
             _ => None,
         };
         let (ours, theirs) = (Lines::without_key(ours), Lines::without_key(theirs));
-        Self { ours, theirs, offer, channel: None }
+        Self { ours, theirs, offer, ..Self::default() }
     }
 
     /// Takes the lines of a new description of `side`.
@@ -58,11 +77,21 @@ impl Protection {
         let is_repeated = self.offer.is_none() && *known == lines;
         *known = lines;
         self.offer = if is_answer || is_repeated { None } else { Some(side) };
-        match Keys::agreed(&self.ours, &self.theirs) {
-            Ok(Some(keys)) => self.take(keys),
-            Ok(None) if is_answer => self.channel = None,
+        if let Some((ours, theirs)) = self.ours.used_dtls().zip(self.theirs.used_dtls()) {
+            return match is_answer || self.keying.is_none() {
+                true => self.describe_handshake(side, ours, theirs),
+                false => Ok(()),
+            };
+        }
+        let keys = Keys::agreed(&self.ours, &self.theirs).and_then(|keys| self.or_dtls(keys));
+        match keys {
+            Ok(Some(keys)) => {
+                self.keying = None;
+                self.take(keys);
+            }
+            Ok(None) if is_answer => (self.channel, self.keying) = (None, None),
             Err(fault) if is_answer => {
-                self.channel = None;
+                (self.channel, self.keying) = (None, None);
                 return Err(fault);
             }
             Ok(None) | Err(_) => {}
@@ -70,7 +99,57 @@ impl Protection {
         Ok(())
     }
 
-    fn take(&mut self, keys: Keys) {
+    /// Refuses to go on in the clear if one side wants keys by DTLS.
+    fn or_dtls(&self, keys: Option<Keys>) -> Result<Option<Keys>, CryptoFault> {
+        let side = match (self.ours.used_dtls(), self.theirs.used_dtls()) {
+            _ if keys.is_some() => return Ok(keys),
+            (Some(_), None) if self.theirs.lack_dtls() => Side::Peers,
+            (None, Some(_)) if self.ours.lack_dtls() => Side::Ours,
+            _ => return Ok(keys),
+        };
+        Err(CryptoFault { side, cause: CryptoCause::NoFingerprint })
+    }
+
+    /// Takes the words of both sides about DTLS, of which those of `side` came last.
+    fn describe_handshake(
+        &mut self,
+        side: Side,
+        ours: dtls::Description,
+        theirs: dtls::Description,
+    ) -> Result<(), CryptoFault> {
+        let fault = |cause| CryptoFault { side: Side::Peers, cause };
+        let prints = theirs.fingerprints;
+        let role = Role::agreed(ours.setup, theirs.setup, side == Side::Ours);
+        let checked = match role {
+            _ if prints.is_empty() => Err(fault(CryptoCause::BadFingerprint)),
+            None => Err(fault(CryptoCause::SameRole)),
+            Some(role) => Ok(role),
+        };
+        let role = checked.inspect_err(|_| (self.channel, self.keying) = (None, None))?;
+        // Media goes on under the old keys until those of another handshake are there.
+        if !self.keying.as_ref().is_some_and(|keying| keying.is_of(role, prints)) {
+            self.keying = Some(Keying::new(role, prints));
+        }
+        Ok(())
+    }
+
+    /// True if the keys are still to come by a handshake.
+    pub(super) fn awaits_handshake(&self) -> bool {
+        self.channel.is_none() && self.keying.as_ref().is_some_and(|keying| !keying.has_keys())
+    }
+
+    /// True if our description asks for DTLS, and that of the peer has not come.
+    pub(super) fn awaits_peer(&self) -> bool {
+        self.ours.used_dtls().is_some() && self.offer == Some(Side::Ours) && self.keying.is_none()
+    }
+
+    /// The time of the next step of a handshake.
+    pub(super) fn next_step_ns(&self) -> u64 {
+        self.keying.as_ref().map_or(u64::MAX, Keying::next_ns)
+    }
+
+    /// Takes keys, in place of earlier ones.
+    pub(super) fn take(&mut self, keys: Keys) {
         let Some(channel) = &mut self.channel else {
             self.channel = Some(Channel::new(keys));
             return;
@@ -80,7 +159,8 @@ impl Protection {
         }
         if channel.keys.peers != keys.peers {
             let receiver = SrtpReceiver::new(&keys.peers);
-            channel.former = Some(std::mem::replace(&mut channel.receiver, receiver));
+            let former = std::mem::replace(&mut channel.receiver, receiver);
+            channel.former = Some(Box::new(former));
         }
         channel.keys = keys;
     }
@@ -148,6 +228,9 @@ impl Protection {
         };
         let Some(channel) = &mut self.channel else { return Err(SrtpFault::BadTag) };
         let opened = open(&mut channel.receiver);
+        if let (Ok(()), Some(keying)) = (opened, &mut self.keying) {
+            keying.settle();
+        }
         match (opened, &mut channel.former) {
             (Err(fault), Some(former)) => open(former).map_err(|_| fault),
             (opened, _) => opened,

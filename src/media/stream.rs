@@ -6,6 +6,7 @@ use gossipper_uring::TxOrder;
 
 use super::codec::law;
 use super::command::Track;
+use super::crypto::Keys;
 use super::negotiate::{Agreement, Peer, Side};
 use super::protection::Protection;
 use super::quality::{self, Buffer, DigitReceiver, Format, Sound};
@@ -140,7 +141,25 @@ impl Stream {
     /// Follows from the descriptions and the peer's port.
     fn aim(&mut self) {
         let address = self.latched.or(self.theirs.rtp);
-        self.target = address.filter(|_| self.agreement.sends);
+        self.target = address.filter(|_| self.agreement.sends && !self.awaits_handshake());
+    }
+
+    /// True if both descriptions ask for keys by DTLS, and these have not come yet.
+    fn awaits_handshake(&self) -> bool {
+        self.protection.as_ref().is_some_and(|protection| protection.awaits_handshake())
+    }
+
+    /// Sends and receives with keys that a handshake gave.
+    pub(super) fn take_keys(&mut self, keys: Keys) {
+        if let Some(protection) = &mut self.protection {
+            protection.take(keys);
+        }
+        self.aim();
+    }
+
+    /// The address that the peer is known to be at.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        self.latched.or(self.theirs.rtp)
     }
 
     /// The port that the peer sends from, if it signalled another one.
@@ -168,11 +187,13 @@ impl Stream {
         self.protection.as_ref().is_some_and(|protection| protection.is_on())
     }
 
-    /// True if a description asked for protection, and the answer with the other key is missing.
+    /// True if a description asked for protection, and the answer with the other key is missing, or
+    /// the handshake that gives both.
     /// Nothing may be sent in the clear then, and nothing can be read.
     pub(super) fn awaits_keys(&self) -> bool {
         let is_answered = self.ours.is_used && self.theirs.side.is_used;
-        self.protection.is_some() && !self.is_protected() && !is_answered
+        let has_all = is_answered && !self.awaits_handshake();
+        self.protection.is_some() && !self.is_protected() && !has_all
     }
 
     /// Bytes that protection adds to a packet of RTP.
@@ -286,7 +307,13 @@ impl Stream {
     /// The time at which something other than a packet is due.
     pub(super) fn next_matter_ns(&self) -> u64 {
         let report_ns = self.reports.map_or(u64::MAX, |reports| reports.next_ns());
-        report_ns.min(self.check.map_or(u64::MAX, |check| check.until_ns))
+        let check_ns = self.check.map_or(u64::MAX, |check| check.until_ns);
+        report_ns.min(check_ns).min(self.next_step_ns())
+    }
+
+    /// The time at which a step of its handshake is due.
+    pub(super) fn next_step_ns(&self) -> u64 {
+        self.protection.as_ref().map_or(u64::MAX, |protection| protection.next_step_ns())
     }
 
     /// Writes a report, with a BYE if the stream ends. Returns its length.

@@ -86,6 +86,12 @@ pub(super) fn measured(snapshot: &Snapshot, measure: MediaMeasure) -> Option<Str
     snapshot.media.measured(measure).map(spread)
 }
 
+/// The handshakes that gave keys; `None` without one.
+pub(super) fn handshakes(snapshot: &Snapshot) -> Option<String> {
+    let took = measured(snapshot, MediaMeasure::Handshake)?;
+    Some(format!("{} handshakes, {took}", snapshot.counters.media.handshakes))
+}
+
 /// The generator's own error of RTP; `None` if it sent none on a plan.
 pub(super) fn pacing(snapshot: &Snapshot) -> Option<String> {
     let error = measured(snapshot, MediaMeasure::SendError)?;

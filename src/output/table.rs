@@ -283,6 +283,7 @@ impl FinalTable<'_> {
             ("  first audio", first),
             ("  reported", media::reported(snapshot)),
             ("  round trip", media::measured(snapshot, MediaMeasure::RoundTrip)),
+            ("  DTLS", media::handshakes(snapshot)),
             ("  pacing", media::pacing(snapshot)),
             ("  batching", Some(media::batching(snapshot, self.media_mode))),
         ];
@@ -295,6 +296,9 @@ impl FinalTable<'_> {
         let srtp = counted.srtp_faults.nonzero();
         let faults = faults.chain(srtp.map(|(c, n)| (c.label(), c.description(), n)));
         self.counts(f, "Malformed media received", palette.warning, faults)?;
+        let failed = counted.handshake_faults.nonzero();
+        let failed = failed.map(|(c, n)| (c.label(), c.description(), n));
+        self.counts(f, "DTLS and ICE failed", palette.warning, failed)?;
         let delays = counted.delays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
         self.counts(f, "RTP sent late", palette.warning, delays)?;
         let unsent = counted.unsent.nonzero().map(|(c, n)| (c.label(), c.description(), n));

@@ -103,6 +103,14 @@ pub enum RunError {
         /// The source and the reason.
         what: String,
     },
+    /// The certificate of DTLS cannot be made.
+    #[error(
+        "{what}\n  hint: the kernel gives random numbers by getrandom(2), which a sandbox may refuse"
+    )]
+    Dtls {
+        /// The reason.
+        what: String,
+    },
     /// `-infindex` names no injection file.
     #[error(
         "-infindex {name}: no injection file has that name ({known})\n  hint: give the file with -inf, and its name without directories to -infindex"

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::data::open_beside;
 use super::plan::affordable_files;
@@ -12,6 +14,7 @@ use super::{RunError, memory};
 use crate::config::{RunConfig, ScenarioSource};
 use crate::engine::{ClipsBySource, EngineConfig, Programs};
 use crate::files::{Access, Folder};
+use crate::media::dtls::Identity;
 use crate::media::library::{Library, Settings};
 use crate::media::{MediaConfig, Mode, RtcpInterval, ports};
 use crate::scenario::Program;
@@ -144,6 +147,11 @@ pub(super) fn plan(
         ..MediaConfig::new(bound_ip(engine.environment.media_ip, notices))
     };
     if media.mode == Mode::Ports {
+        let identity = Identity::new(Instant::now());
+        let identity = identity.map_err(|error| RunError::Dtls { what: error.to_string() })?;
+        media.identity = Some(Arc::new(identity));
+    }
+    if media.mode == Mode::Ports {
         media.legs_max = legs_with_ports(config, programs, engine, &media)?;
     }
     Ok(Some(media))
@@ -227,8 +235,6 @@ fn legs_with_ports(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::config::{Flavor, RunDraft};
 

@@ -183,8 +183,8 @@ causes! {
         NoMediaPort = "no_media_port",
         /// A session description cannot be followed, or media cannot do what an action asks for.
         MediaFailed = "media_failed",
-        /// The keys of SRTP in both session descriptions do not fit or are missing, or the peer
-        /// asked for SRTP where `-media_reject_srtp` refuses it.
+        /// The keys of SRTP in both session descriptions do not fit or are missing, a handshake of
+        /// DTLS gave none, or the peer asked for SRTP where `-media_reject_srtp` refuses it.
         SrtpFailed = "srtp_failed",
         /// Not as many packets came or went as an `rtpcheck` action demands.
         RtpCheck = "rtp_check",

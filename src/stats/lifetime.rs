@@ -66,7 +66,9 @@ pub const fn media_bounds_us(measure: MediaMeasure) -> &'static [u64] {
         MediaMeasure::SendError | MediaMeasure::Jitter => RTP_BOUNDS_US,
         MediaMeasure::Mos => MOS_BOUNDS_US,
         MediaMeasure::Loss | MediaMeasure::PeerLoss => LOSS_BOUNDS_US,
-        MediaMeasure::FirstAudio | MediaMeasure::RoundTrip => AUDIO_BOUNDS_US,
+        MediaMeasure::FirstAudio | MediaMeasure::RoundTrip | MediaMeasure::Handshake => {
+            AUDIO_BOUNDS_US
+        }
         MediaMeasure::PeerJitter
         | MediaMeasure::JitterPeak
         | MediaMeasure::Lost

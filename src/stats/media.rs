@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::delta::wire;
 use super::distribution::{Cell, Distribution, DurationSummary};
-use super::{RtpFaultCounts, SrtpFaultCounts};
+use super::{HandshakeFaultCounts, RtpFaultCounts, SrtpFaultCounts};
 
 causes! {
     /// The reason why a well-formed datagram of media counts for no stream.
@@ -90,6 +90,8 @@ macro_rules! media_counters {
             pub faults: RtpFaultCounts,
             /// Packets that SRTP dropped, by cause.
             pub srtp_faults: SrtpFaultCounts,
+            /// Failures of DTLS and ICE, by cause.
+            pub handshake_faults: HandshakeFaultCounts,
             /// Datagrams that count for no stream, by cause.
             pub strays: StrayCounts,
             /// Packets that left later than planned, by cause.
@@ -119,6 +121,7 @@ macro_rules! media_counters {
                 $(self.$field += other.$field;)+
                 self.faults.add(&other.faults);
                 self.srtp_faults.add(&other.srtp_faults);
+                self.handshake_faults.add(&other.handshake_faults);
                 self.strays.add(&other.strays);
                 self.delays.add(&other.delays);
                 self.unsent.add(&other.unsent);
@@ -131,6 +134,7 @@ macro_rules! media_counters {
                 $(self.$field = wire::sum(self.$field, other.$field)?;)+
                 self.faults.checked_add(&other.faults)?;
                 self.srtp_faults.checked_add(&other.srtp_faults)?;
+                self.handshake_faults.checked_add(&other.handshake_faults)?;
                 self.strays.checked_add(&other.strays)?;
                 self.delays.checked_add(&other.delays)?;
                 self.unsent.checked_add(&other.unsent)?;
@@ -143,6 +147,7 @@ macro_rules! media_counters {
                     $($field: self.$field.saturating_sub(earlier.$field),)+
                     faults: self.faults.since(&earlier.faults),
                     srtp_faults: self.srtp_faults.since(&earlier.srtp_faults),
+                    handshake_faults: self.handshake_faults.since(&earlier.handshake_faults),
                     strays: self.strays.since(&earlier.strays),
                     delays: self.delays.since(&earlier.delays),
                     unsent: self.unsent.since(&earlier.unsent),
@@ -229,6 +234,8 @@ media_counters! {
     sockets_refused,
     /// Pairs of ports that were used again before their rest was over.
     rests_cut,
+    /// Handshakes of DTLS that gave keys.
+    handshakes,
     /// News for calls that were lost because too many waited.
     events_dropped,
     /// Receive operations of the worker that delivered data; a GRO train counts once.
@@ -242,6 +249,7 @@ struct Blocks {
     plain: Plain,
     faults: RtpFaultCounts,
     srtp_faults: SrtpFaultCounts,
+    handshake_faults: HandshakeFaultCounts,
     strays: StrayCounts,
     delays: DelayCounts,
     unsent: UnsentCounts,
@@ -267,18 +275,30 @@ impl<'de> Deserialize<'de> for Plain {
 
 impl Serialize for MediaCounters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { faults, srtp_faults, strays, delays, unsent, heard, .. } = *self;
         let plain = Plain(*self);
-        let blocks = Blocks { plain, faults, srtp_faults, strays, delays, unsent, heard };
+        let Self { faults, srtp_faults, handshake_faults, strays, delays, unsent, heard, .. } =
+            *self;
+        let blocks =
+            Blocks { plain, faults, srtp_faults, handshake_faults, strays, delays, unsent, heard };
         blocks.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for MediaCounters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Blocks { plain, faults, srtp_faults, strays, delays, unsent, heard } =
+        let Blocks { plain, faults, srtp_faults, handshake_faults, strays, delays, unsent, heard } =
             Blocks::deserialize(deserializer)?;
-        Ok(Self { faults, srtp_faults, strays, delays, unsent, heard, ..plain.0 })
+        let tables = Self {
+            faults,
+            srtp_faults,
+            handshake_faults,
+            strays,
+            delays,
+            unsent,
+            heard,
+            ..plain.0
+        };
+        Ok(tables)
     }
 }
 
@@ -310,11 +330,13 @@ pub enum MediaMeasure {
     /// RTP packets received in an ended call that sent RTP or was to receive some; one is recorded
     /// as 1 us.
     CallPackets,
+    /// Time from both descriptions of a stream to its keys by DTLS, with the checks of ICE.
+    Handshake,
 }
 
 impl MediaMeasure {
     /// Every measurement, in declaration order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::SendError,
         Self::Jitter,
         Self::Mos,
@@ -326,6 +348,7 @@ impl MediaMeasure {
         Self::JitterPeak,
         Self::Lost,
         Self::CallPackets,
+        Self::Handshake,
     ];
 
     /// The stable snake_case name.
@@ -342,6 +365,7 @@ impl MediaMeasure {
             Self::JitterPeak => "jitter_peak",
             Self::Lost => "lost",
             Self::CallPackets => "call_packets",
+            Self::Handshake => "handshake",
         }
     }
 }

@@ -14,6 +14,7 @@ mod delta;
 mod distribution;
 mod exit;
 mod failures;
+mod handshake_fault;
 mod health;
 mod histograms;
 mod history;
@@ -52,6 +53,7 @@ pub use failures::{
     FAILURE_GROUPS_MAX, FailureGroup, FailureKey, FailureTable, Failures, FirstFailure, Happening,
     ShortText, Unreachable,
 };
+pub use handshake_fault::{HandshakeFault, HandshakeFaultCounts};
 pub use health::{CallsGate, Health, HealthGates};
 pub use histograms::{Histograms, TransactionHistograms};
 pub use history::{HISTORY_ROWS_MAX, History, HistoryRow};

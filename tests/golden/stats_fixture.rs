@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::stats::{
     Aggregate, CallsGate, Counters, CpuUse, DelayCause, FailureCause, FailureKey, FirstFailure,
-    Happening, HealthGates, HeardVerdict, History, Layout, Lifetime, MediaCounters,
+    HandshakeFault, Happening, HealthGates, HeardVerdict, History, Layout, Lifetime, MediaCounters,
     MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText, Snapshot,
     SrtpFault, StrayCause, UnsentCause, WithheldCause,
 };
@@ -195,7 +195,9 @@ fn talk(media: &mut MediaCounters, second: u64) {
     media.strays.bump(StrayCause::AfterEnd);
     media.faults.bump(RtpFault::TooShort);
     media.srtp_faults.bump(SrtpFault::BadTag);
+    media.handshakes += 10;
     if second == 5 {
+        media.handshake_faults.bump(HandshakeFault::DtlsTimedOut);
         media.delays.bump_by(DelayCause::LateWorker, 40);
         media.unsent.bump(UnsentCause::NoBuffer);
     }
@@ -214,6 +216,7 @@ fn hear(measured: &mut MediaHistograms, second: u64) {
         measured.record_mos(if second == 1 && call == 0 { 3.2 } else { 4.37 });
         measured.record(MediaMeasure::FirstAudio, 21_000_000 + call * 100_000);
         measured.record(MediaMeasure::RoundTrip, 400_000 + call * 1_000);
+        measured.record(MediaMeasure::Handshake, 3_000_000 + call * 100_000);
         measured.record_peer(if call == 0 { 16 } else { 0 }, 4 + call as u32);
         measured.record_count(MediaMeasure::CallPackets, if second == 1 { call } else { 48 });
     }

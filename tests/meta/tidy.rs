@@ -230,6 +230,9 @@ fn no_path_of_somebodys_machine_is_left() {
     assert_none(&lines_with(&files(), &paths), "these paths exist on one machine only");
 }
 
+/// Files that turn our times into those of crates, which are called with an `Instant`.
+const CONVERTERS: [&str; 1] = ["src/media/dtls/handshake.rs"];
+
 #[test]
 fn pure_modules_touch_neither_clock_nor_network() {
     let words = [
@@ -238,6 +241,7 @@ fn pure_modules_touch_neither_clock_nor_network() {
         "std::process",
         "std::thread",
         "std::time::",
+        "Instant::now",
         "SystemTime",
         "UdpSocket",
         "TcpStream",
@@ -251,6 +255,10 @@ fn pure_modules_touch_neither_clock_nor_network() {
             continue;
         }
         for (number, line) in product_lines(&file.text) {
+            let line = match CONVERTERS.iter().any(|path| file.path == Path::new(path)) {
+                true => line.replace("std::time::{Duration, Instant}", ""),
+                false => line.to_owned(),
+            };
             if let Some(word) = words.iter().find(|word| line.contains(**word)) {
                 violations.push(file.place(number, word));
             }

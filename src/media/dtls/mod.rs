@@ -1,10 +1,14 @@
 //! Keys of SRTP by a handshake over the media's own sockets (DTLS-SRTP, RFC 5764).
 //!
 //! The handshake is that of the `dimpl` crate, with the cryptography of `ring`, which TLS uses too.
-//! Certificates are self-signed: a session description names their fingerprint.
+//! Certificates are self-signed: a session description names their fingerprint. The version is 1.2,
+//! which every peer has to know (RFC 8827 section 6.5), and whose handshakes are the cheapest.
 
 mod certificate;
 mod der;
+mod description;
+mod handshake;
+mod keying;
 mod provider;
 
 use dimpl::SrtpProfile;
@@ -13,6 +17,9 @@ use super::crypto::Keys;
 use super::srtp::{MasterKey, Suite};
 
 pub use certificate::{fingerprint, self_signed};
+pub use description::{Description, Fingerprints, Role, Setup};
+pub use handshake::{Handshake, Identity, IdentityError, Progress};
+pub(super) use keying::Keying;
 pub use provider::provider;
 
 /// The keys of both directions out of a handshake, for its client or its server; `None` if the

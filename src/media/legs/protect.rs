@@ -37,6 +37,7 @@ impl Media {
         side: Side,
         lines: Lines,
     ) -> Result<(), MediaFault> {
+        let lines = self.possible_keys(side, lines)?;
         let stream = &mut self.streams[row];
         if stream.protection.is_none() {
             if !lines.ask_for_protection() {
@@ -58,8 +59,10 @@ impl Media {
 
     /// Lets a stream go on, or end, without protection.
     pub(super) fn end_protection(&mut self, row: u32) {
-        if let Some(protection) = self.streams[row].protection.take() {
+        if let Some(mut protection) = self.streams[row].protection.take() {
             self.protected -= 1;
+            // What a handshake holds is given back at once, and no key is kept.
+            *protection = Protection::default();
             self.spare.push(protection);
         }
     }

@@ -46,6 +46,9 @@ impl Media {
             Ok(Protocol::Rtp) if is_rtcp_port => self.stray(StrayCause::WrongPort),
             Ok(Protocol::Rtp) => self.on_packet((pair, source), payload, (received_ns, now), tx),
             Ok(Protocol::Rtcp) => self.on_compound((pair, source), payload, (received_ns, now)),
+            Ok(Protocol::Dtls) if self.protected > 0 && !is_rtcp_port => {
+                self.on_dtls((pair, source), payload, now);
+            }
             Ok(Protocol::Stun | Protocol::Zrtp | Protocol::Dtls | Protocol::TurnChannel) => {
                 self.stray(StrayCause::OtherProtocol);
             }

@@ -18,7 +18,7 @@ const LATE_NS: u64 = 1_000_000;
 /// Packets between the one that is sent and the one whose stream is fetched into the cache.
 const AHEAD: usize = 2;
 /// The cookie of datagrams that are not counted for a stream.
-const NO_STREAM: u64 = u64::MAX;
+pub(super) const NO_STREAM: u64 = u64::MAX;
 
 /// A packet that is due.
 #[derive(Clone, Copy, Debug)]
@@ -273,6 +273,9 @@ impl Media {
         let is_due = self.streams[row].reports.is_some_and(|reports| reports.next_ns() <= now);
         if is_due && tx.free() > reserve {
             self.send_report(row, now, tx);
+        }
+        if self.streams[row].next_step_ns() <= now {
+            self.queue_step(row, None);
         }
         self.plan_matter(row);
     }

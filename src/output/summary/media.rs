@@ -138,6 +138,20 @@ pub struct Streams {
     pub delayed: BTreeMap<String, u64>,
     /// Packets that did not leave, by cause.
     pub unsent: BTreeMap<String, u64>,
+    /// DTLS and ICE; absent in a run without either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handshakes: Option<Handshakes>,
+}
+
+/// Handshakes of DTLS, with the checks of ICE before them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// Handshakes that gave keys.
+    pub completed: u64,
+    /// From both descriptions of a stream to its keys; `null` until measured.
+    pub duration: Option<Durations>,
+    /// Streams that got no keys or no address, and datagrams that were dropped, by cause.
+    pub faults: BTreeMap<String, u64>,
 }
 
 /// Estimated MOS of ended streams.
@@ -223,7 +237,21 @@ impl Streams {
             malformed: labelled(malformed),
             delayed: labelled(counted.delays.nonzero().map(|(cause, n)| (cause.label(), n))),
             unsent: labelled(counted.unsent.nonzero().map(|(cause, n)| (cause.label(), n))),
+            handshakes: Handshakes::of(snapshot),
         }
+    }
+}
+
+impl Handshakes {
+    fn of(snapshot: &Snapshot) -> Option<Self> {
+        let counted = &snapshot.counters.media;
+        let faults = counted.handshake_faults.nonzero().map(|(cause, n)| (cause.label(), n));
+        let duration = snapshot.media.measured(MediaMeasure::Handshake);
+        (counted.handshakes + counted.handshake_faults.total() > 0).then(|| Self {
+            completed: counted.handshakes,
+            duration: duration.map(Durations::new),
+            faults: labelled(faults),
+        })
     }
 }
 

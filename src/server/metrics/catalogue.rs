@@ -178,6 +178,10 @@ families! {
         "Well-formed datagrams of media that count for no stream, by cause.";
     RTP_MALFORMED Counter "gossipper_rtp_malformed_total" ["engine" "cause"]
         "Malformed datagrams of media, and those that SRTP dropped, by cause.";
+    DTLS_HANDSHAKES Counter "gossipper_dtls_handshakes_total" ["engine"]
+        "Handshakes of DTLS that gave a stream its keys.";
+    DTLS_FAULTS Counter "gossipper_dtls_faults_total" ["engine" "cause"]
+        "Streams that got no keys by DTLS or no address by ICE, and datagrams of both that were dropped, by cause.";
     RTP_DELAYED Counter "gossipper_rtp_packets_delayed_total" ["engine" "cause"]
         "RTP packets that left later than planned, by cause.";
     RTP_UNSENT Counter "gossipper_rtp_packets_unsent_total" ["engine" "cause"]
@@ -196,6 +200,8 @@ families! {
         "From the answer of a call to the first audible packet.";
     RTCP_ROUND_TRIP Histogram "gossipper_rtcp_round_trip_seconds" ["engine"]
         "Round trips to peers by RTCP.";
+    DTLS_DURATION Histogram "gossipper_dtls_handshake_seconds" ["engine"]
+        "Time from both descriptions of a stream to its keys by DTLS, with the checks of ICE.";
     RTP_SEND_LAG Histogram "gossipper_rtp_send_lag_seconds" ["engine"]
         "Difference between the planned and the actual time of an RTP packet: the generator's own error.";
 

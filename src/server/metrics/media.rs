@@ -5,8 +5,8 @@ use super::engines::{Exposed, Figure, each};
 use super::slots::Sum;
 use super::text::Text;
 use crate::stats::{
-    DelayCause, HeardVerdict, MediaCounters, MediaMeasure, RtpFault, SrtpFault, StrayCause,
-    UnsentCause,
+    DelayCause, HandshakeFault, HeardVerdict, MediaCounters, MediaMeasure, RtpFault, SrtpFault,
+    StrayCause, UnsentCause,
 };
 
 /// Families of one plain counter each, with its name among [`MediaCounters::NAMES`].
@@ -26,6 +26,7 @@ const PLAIN: &[(&Family, &str, Figure<MediaCounters>)] = &[
     (&RTP_SSRC_CHANGES, "ssrc_changes", |c| c.ssrc_changes),
     (&RTCP_SENT, "rtcp_sent", |c| c.rtcp_sent),
     (&RTCP_RECEIVED, "rtcp_received", |c| c.rtcp_received),
+    (&DTLS_HANDSHAKES, "handshakes", |c| c.handshakes),
 ];
 
 /// Histograms: the measurement, and the microseconds as which one unit of the metric is recorded.
@@ -35,6 +36,7 @@ const MEASURED: &[(&Family, MediaMeasure, u32)] = &[
     (&RTP_LOSS, MediaMeasure::Loss, 100_000),
     (&RTP_FIRST_AUDIO, MediaMeasure::FirstAudio, 1_000_000),
     (&RTCP_ROUND_TRIP, MediaMeasure::RoundTrip, 1_000_000),
+    (&DTLS_DURATION, MediaMeasure::Handshake, 1_000_000),
     (&RTP_SEND_LAG, MediaMeasure::SendError, 1_000_000),
 ];
 
@@ -86,6 +88,13 @@ fn by_cause(text: &mut Text, engines: &[Exposed<'_>]) {
         for &cause in SrtpFault::ALL {
             let labels = [exposed.sum.label.as_str(), cause.label()];
             text.sample(&RTP_MALFORMED, &labels, counts.count(cause));
+        }
+    });
+    each(text, &DTLS_FAULTS, engines, |text, exposed| {
+        let counts = &exposed.sum.totals.counters.media.handshake_faults;
+        for &cause in HandshakeFault::ALL {
+            let labels = [exposed.sum.label.as_str(), cause.label()];
+            text.sample(&DTLS_FAULTS, &labels, counts.count(cause));
         }
     });
     each(text, &RTP_DELAYED, engines, |text, exposed| {
