@@ -5,10 +5,12 @@
 //! gets no further than the folders meant for such clients. Files are compared by device and inode
 //! and not by their names, so that links are no way around.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -222,9 +224,35 @@ impl Access {
     /// # Errors
     /// The file cannot be written, is one of the process, or lies outside of the run's access.
     pub fn open_to_write(&self, path: &Path, is_kept: bool) -> io::Result<File> {
+        self.open_with(path, is_kept, 0o666)
+    }
+
+    /// Opens a file that only its owner may read, in place of any that was there. Whoever had that
+    /// one open does not see what is written.
+    ///
+    /// # Errors
+    /// The errors of [`open_to_write`](Self::open_to_write).
+    pub fn open_private(&self, path: &Path) -> io::Result<File> {
+        if !self.is_confined
+            && let Some(old) = fs::symlink_metadata(path).ok().filter(Metadata::is_file)
+        {
+            self.check_place(path)?;
+            self.refuse_own(&old, &NOT_WRITTEN)?;
+            fs::remove_file(path)?;
+        }
+        let file = self.open_with(path, false, 0o600)?;
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    }
+
+    fn open_with(&self, path: &Path, is_kept: bool, mode: u32) -> io::Result<File> {
         self.check_place(path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(mode);
         let file = match self.is_confined {
-            false => OpenOptions::new().write(true).create(true).truncate(false).open(path)?,
+            false => options.open(path)?,
             true => {
                 self.make_results()?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK;

@@ -12,6 +12,8 @@ pub const EVENT_BUFFER_DEFAULT: u64 = 16_384;
 pub struct ExportConfig {
     /// The file for a line of JSON per call; `None` for none.
     pub call_records: Option<PathBuf>,
+    /// The file for the keys of SRTP; `None` for none.
+    pub srtp_keys: Option<PathBuf>,
     /// Messages for a capture server.
     pub hep: HepConfig,
     /// Events.

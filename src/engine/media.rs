@@ -9,6 +9,7 @@ use gossipper_uring::TxArena;
 use crate::engine::call::Slot;
 use crate::engine::call::ids::CallRef;
 use crate::engine::call::variables::Value;
+use crate::engine::steps::render::Out;
 use crate::engine::{Cx, Engine};
 use crate::media::{
     Command, Event as MediaEvent, LegId, LegReport, LegSpec, Local, MediaFault, MediaHandle,
@@ -20,6 +21,8 @@ use crate::sip::Message;
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::Event;
 
+/// Longest Call-ID in a log of keys; a longer one is left out.
+const CALL_ID_MAX: usize = 512;
 /// Most digits of a call that are kept until the scenario takes them.
 const DIGITS_MAX: usize = 256;
 
@@ -100,6 +103,7 @@ impl Engine {
         let Some(body) = body.filter(|body| is_description(body)) else { return Ok(()) };
         let Some((media, leg)) = self.leg(slot) else { return Ok(()) };
         let told = media.local_description(leg, body, now);
+        self.note_keys(slot);
         told.map_err(|fault| self.media_failed(slot, fault))
     }
 
@@ -118,7 +122,29 @@ impl Engine {
         }
         let Some((media, leg)) = self.leg(slot) else { return Ok(()) };
         let told = media.remote_description(leg, message.body(), now);
+        self.note_keys(slot);
         told.map_err(|fault| self.media_failed(slot, fault))
+    }
+
+    /// Records the keys that the call's streams have got, if a log wants them.
+    fn note_keys(&mut self, slot: Slot) {
+        if !self.tracer.wants(TraceKind::SrtpKeys) {
+            return;
+        }
+        let mut text = [0; CALL_ID_MAX];
+        let mut out = Out::new(&mut text);
+        self.put_call_id(slot, &mut out);
+        let call_id = String::from_utf8_lossy(out.written()).into_owned();
+        let mut lines = String::new();
+        if let Some((media, leg)) = self.leg(slot) {
+            for track in [Track::Audio, Track::Video] {
+                media.log_keys(leg, track, &call_id, &mut lines);
+            }
+        }
+        if !lines.is_empty() {
+            let step = self.calls[slot].step;
+            self.trace(slot, step, Event::SrtpKeys(lines.as_bytes()));
+        }
     }
 
     /// Tells media that the call was answered.
@@ -242,7 +268,8 @@ impl Engine {
         match event {
             MediaEvent::Checked(is_met) => self.packets_checked(slot, is_met, now, tx),
             MediaEvent::Digit(digit) => self.digit_received(slot, digit),
-            MediaEvent::Played(_) | MediaEvent::Keyed(_) => {}
+            MediaEvent::Played(_) => {}
+            MediaEvent::Keyed(_) => self.note_keys(slot),
             MediaEvent::Failed(fault) => {
                 let cause = self.media_failed(slot, fault);
                 let mut cx = Cx { now, at: now, tx, last: None, last_is_saved: false };

@@ -21,6 +21,8 @@ pub(super) struct Protection {
     channel: Option<Channel>,
     /// The handshake, of a stream that gets its keys by one.
     pub(super) keying: Option<Keying>,
+    /// True once the keys of the channel were given out for a log.
+    is_logged: bool,
     /// The last datagram of DTLS that came before the peer's description: signalling may take a
     /// longer way than media (RFC 5763 section 6.2).
     pub(super) early: Option<Early>,
@@ -148,8 +150,17 @@ impl Protection {
         self.keying.as_ref().map_or(u64::MAX, Keying::next_ns)
     }
 
+    /// The keys, unless these ones were given out before.
+    pub(super) fn unlogged_keys(&mut self) -> Option<Keys> {
+        let channel = self.channel.as_ref().filter(|_| !self.is_logged)?;
+        self.is_logged = true;
+        Some(channel.keys)
+    }
+
     /// Takes keys, in place of earlier ones.
     pub(super) fn take(&mut self, keys: Keys) {
+        let is_known = self.channel.as_ref().is_some_and(|channel| channel.keys == keys);
+        self.is_logged &= is_known;
         let Some(channel) = &mut self.channel else {
             self.channel = Some(Channel::new(keys));
             return;

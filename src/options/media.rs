@@ -104,6 +104,13 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Fail calls whose peer asks for SRTP",
         )
         .ours(),
+        takes(
+            "srtp_keylog",
+            &["FILE"],
+            Accept::Path(|d, v| d.export.srtp_keys = Some(v)),
+            "Write the keys of SRTP to FILE, for the reading of captures; only its owner may read it",
+        )
+        .ours(),
         later("turn_server", &["HOST:PORT"], TURN, "TURN relay").ours(),
         later("turn_user", &["USER"], TURN, "User of the relay").ours(),
         later("turn_pass", &["PASSWORD"], TURN, "Password of the relay").ours(),

@@ -15,6 +15,7 @@ use crate::sinks::call_records::CallRecords;
 use crate::sinks::events::otlp;
 use crate::sinks::events::{EventExporter, EventLog, Intent};
 use crate::sinks::hep::{Hep, HepIdentity};
+use crate::sinks::srtp_keys::SrtpKeys;
 use crate::sinks::{FileId, FileSpec, Files, RecordSink};
 
 /// Opens all outputs of the configuration.
@@ -27,6 +28,12 @@ pub(super) fn open(
     if let Some(path) = &config.export.call_records {
         let file = open_file(files, plain(path.clone()))?;
         sinks.push(Box::new(CallRecords::new(file)));
+    }
+    if let Some(path) = &config.export.srtp_keys {
+        let file = config.access.open_private(path);
+        let file = file.map_err(|source| RunError::TraceFile { path: path.clone(), source })?;
+        let file = files.adopt(&path.display().to_string(), file);
+        sinks.push(Box::new(SrtpKeys::new(file)));
     }
     if let Some(host) = &config.export.hep.collector {
         let collector = targets::resolve(host, None, config.reach.for_hep(), config, "hep_addr")?;

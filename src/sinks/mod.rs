@@ -12,6 +12,7 @@ pub mod events;
 pub mod hep;
 pub mod own;
 pub mod sipp;
+pub mod srtp_keys;
 
 mod backend;
 mod files;

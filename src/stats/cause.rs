@@ -304,6 +304,8 @@ causes! {
         CommandSent = "command_sent",
         /// A command came from another instance (3PCC).
         CommandReceived = "command_received",
+        /// A stream got keys of SRTP.
+        SrtpKeys = "srtp_keys",
     }
 }
 

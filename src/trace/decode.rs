@@ -140,6 +140,7 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
         TraceKind::Error => Event::Error(reader.rest()),
         TraceKind::CommandSent => Event::CommandSent(reader.rest()),
         TraceKind::CommandReceived => Event::CommandReceived(reader.rest()),
+        TraceKind::SrtpKeys => Event::SrtpKeys(reader.rest()),
         TraceKind::CallStarted => {
             let ends = reader.ends()?;
             Event::CallStarted { ends, is_incoming: reader.flag()?, call_id: reader.rest() }

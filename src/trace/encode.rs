@@ -142,7 +142,8 @@ fn size_max(event: &Event<'_>) -> usize {
             | Event::Warning(text)
             | Event::Error(text)
             | Event::CommandSent(text)
-            | Event::CommandReceived(text) => text.len(),
+            | Event::CommandReceived(text)
+            | Event::SrtpKeys(text) => text.len(),
             Event::CallEnded { call_id, .. } => MEDIA_MAX + call_id.len(),
             Event::CallStarted { call_id, .. }
             | Event::Step { call_id }
@@ -191,9 +192,8 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
         | Event::Warning(text)
         | Event::Error(text)
         | Event::CommandSent(text)
-        | Event::CommandReceived(text) => {
-            out.extend_from_slice(text);
-        }
+        | Event::CommandReceived(text)
+        | Event::SrtpKeys(text) => out.extend_from_slice(text),
         Event::CallStarted { call_id, is_incoming, ends } => {
             put_ends(&ends, out);
             out.push(u8::from(is_incoming));

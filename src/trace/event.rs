@@ -231,6 +231,8 @@ pub enum Event<'b> {
     CommandSent(&'b [u8]),
     /// A command was received from another instance (3PCC).
     CommandReceived(&'b [u8]),
+    /// A stream got keys of SRTP: a line of text for each direction.
+    SrtpKeys(&'b [u8]),
 }
 
 impl Event<'_> {
@@ -253,6 +255,7 @@ impl Event<'_> {
             Self::Authenticated(_) => TraceKind::Authenticated,
             Self::CommandSent(_) => TraceKind::CommandSent,
             Self::CommandReceived(_) => TraceKind::CommandReceived,
+            Self::SrtpKeys(_) => TraceKind::SrtpKeys,
         }
     }
 }

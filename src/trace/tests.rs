@@ -46,6 +46,7 @@ fn events() -> Vec<Event<'static>> {
         Event::OutOfCall { message: b"" },
         Event::Log(b"log"),
         Event::Warning(b"warning"),
+        Event::SrtpKeys(b"keys"),
         Event::Error(b"error"),
         Event::CallStarted { call_id, is_incoming: true, ends: ends(false) },
         Event::CallEnded { call_id, cause: None, code: 200, length_ns: 77, media: Some(media) },

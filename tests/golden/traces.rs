@@ -4,16 +4,19 @@
 //! difference is then for the reviewer to judge.
 
 use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gossipper::config::LogLevel;
 use gossipper::engine::layout;
+use gossipper::files::Access;
 use gossipper::output::{Clock, SippCsv, own_csv};
 use gossipper::scenario::load_builtin;
 use gossipper::sinks::{
     FileId, FileSpec, Files, Log, Order, Queues, RecordSink, Rotation, RunTotals, Writer,
-    call_debug::CallDebug, call_records::CallRecords, events, own, sipp,
+    call_debug::CallDebug, call_records::CallRecords, events, own, sipp, srtp_keys::SrtpKeys,
 };
 use gossipper::stats::{
     Aggregate, CallTotals, FailureCause, HeardVerdict, Layout, Report, RunStart, Snapshot,
@@ -121,6 +124,7 @@ fn story() -> Tracer {
     tell(701, 1, NO_STEP, sent(ACK));
     tell(800, 2, NO_STEP, start(second));
     tell(800, 2, 0, Event::Log(b"call 2, \"quoted\""));
+    tell(800, 2, 0, Event::SrtpKeys(b"the keys of call 2\n"));
     tell(801, 2, 4, Event::ResponseTime { rtd: 0, duration_ns: 1_234_567_890 });
     let tls = ends(Protocol::Tls);
     tell(900, 2, 4, Event::Received { ends: tls, message: OK_COMPACT });
@@ -287,6 +291,23 @@ fn call_records() {
         summary_schema::check_call_record(&record).unwrap();
     }
     compare("exports", "calls.jsonl", &text);
+}
+
+#[test]
+fn keys_of_srtp_stand_in_their_log_and_nowhere_else() {
+    let scratch = Scratch::new("keys");
+    let access = Access::default();
+    let path = scratch.0.join("keys.log");
+    fs::write(&path, "older").unwrap();
+    let mut readers = fs::File::open(&path).unwrap();
+    let mut files = Files::default();
+    let file = files.adopt("keys", access.open_private(&path).unwrap());
+    write(files, vec![Box::new(SrtpKeys::new(file))], false);
+    assert_eq!(scratch.read("keys.log"), "the keys of call 2\n");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut seen = String::new();
+    readers.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "older", "who had the older file open reads no keys");
 }
 
 #[test]

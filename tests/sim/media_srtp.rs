@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
-use gossipper::media::{Command, Event, Heard, LegId, Mode, RtcpInterval};
+use gossipper::media::{Command, Event, Heard, LegId, Local, Mode, RtcpInterval, Track};
 use gossipper::stats::{SrtpFault, StrayCause};
 use gossipper_uring::SimConfig;
 
@@ -237,6 +237,34 @@ fn loss_does_not_break_the_count_of_rollovers() {
     assert!(counters.rtp_packets_received > 50_000);
     assert_eq!(counters.rtp_packets_received, came.len() as u64);
     assert_eq!(counters.srtp_faults.total(), 0);
+}
+
+#[test]
+fn keys_are_logged_once_with_the_direction_that_they_are_for() {
+    let mut pair = Pair::new(26, SimConfig::default(), |_| {});
+    let [one, two] = ['B', 'C'].map(|letter| audio(SUITES[0], letter));
+    let legs = connect(&mut pair, 1, [&one, &two]);
+    let log = |pair: &mut Pair, end: usize| {
+        let mut lines = String::new();
+        pair.ends[end].media.log_keys(legs[end], Track::Audio, "a@b", &mut lines);
+        lines
+    };
+    let at = |pair: &Pair, end: usize| pair.ends[end].media.local(legs[end], Track::Audio).unwrap();
+    let [here, there] = [at(&pair, 0), at(&pair, 1)];
+    let line = |from: &Local, to: &Local, letter: char| {
+        let key = format!("{letter}{}", "A".repeat(39));
+        let (from, to, ssrc) = (from.rtp, to.rtp, from.ssrc);
+        format!("{from} {to} 0x{ssrc:08x} AES_CM_128_HMAC_SHA1_80 {key} call-id=a@b\n")
+    };
+    let [ours, theirs] = [line(&here, &there, 'B'), line(&there, &here, 'C')];
+    assert_eq!(log(&mut pair, 0), format!("{ours}{theirs}"));
+    assert_eq!(log(&mut pair, 1), format!("{theirs}{ours}"));
+    assert_eq!(log(&mut pair, 0), "");
+    pair.describe(legs, [&one, &two]);
+    assert_eq!(log(&mut pair, 0), "");
+    let other = audio(SUITES[0], 'D');
+    pair.describe(legs, [&other, &two]);
+    assert_eq!(log(&mut pair, 0), format!("{}{theirs}", line(&here, &there, 'D')));
 }
 
 #[test]

@@ -80,6 +80,11 @@ impl MediaHandle {
         self.0.borrow_mut().act(leg, track, command, now)
     }
 
+    /// See [`Media::log_keys`].
+    pub fn log_keys(&self, leg: LegId, track: Track, call_id: &str, out: &mut String) {
+        self.0.borrow_mut().log_keys(leg, track, call_id, out);
+    }
+
     /// See [`Media::report`].
     pub fn report(&self, leg: LegId, now: u64) -> LegReport {
         self.0.borrow().report(leg, now)

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use gossipper_uring::TxArena;
 
 use super::{Media, NONE};
-use crate::media::command::{MediaFault, Track};
+use crate::media::command::{LegId, MediaFault, Track};
 use crate::media::config::Mode;
 use crate::media::crypto::{Lines, Side};
 use crate::media::flows::Flow;
 use crate::media::negotiate::{Peer, asks_for_srtp, crypto_lines};
 use crate::media::protection::Protection;
+use crate::media::srtp::{Flow as KeyFlow, write_key_log};
 use crate::sip::Sdp;
 use crate::stats::StrayCause;
 
@@ -65,6 +66,19 @@ impl Media {
             *protection = Protection::default();
             self.spare.push(protection);
         }
+    }
+
+    /// Appends a line for each direction of a track whose keys are new, for a log of keys.
+    pub fn log_keys(&mut self, leg: LegId, track: Track, call_id: &str, out: &mut String) {
+        let Some(row) = self.stream(leg, track) else { return };
+        let stream = &mut self.streams[row];
+        let keys = stream.protection.as_mut().and_then(|protection| protection.unlogged_keys());
+        let Some((keys, peer)) = keys.zip(stream.peer_address()) else { return };
+        let own = SocketAddr::new(self.config.ip, self.pool.pair(stream.pair).port);
+        let sent = KeyFlow { call_id, source: own, destination: peer, ssrc: Some(stream.out.ssrc) };
+        let came = KeyFlow { source: peer, destination: own, ssrc: stream.theirs.ssrc, ..sent };
+        write_key_log(&sent, &keys.ours, out);
+        write_key_log(&came, &keys.peers, out);
     }
 
     /// The stream with a protection that a datagram belongs to, if it is one of those.

@@ -847,6 +847,7 @@ fn files_of_the_process_are_used_by_no_engine() {
         ("log_file_jsonl", json!("load.json"), "client.log_file_jsonl"),
         ("injection_file", json!("../data/other"), "client.injection_file"),
         ("extra_args", json!(["-trace_msg", "-message_file", "../users.csv"]), "client.extra_args"),
+        ("extra_args", json!(["-srtp_keylog", "../users.csv"]), "client.extra_args"),
         ("scenario_file", json!("load.json"), "client.scenario_file"),
     ] {
         let problems = read(key, value.clone()).unwrap_err().list;

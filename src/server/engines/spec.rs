@@ -84,6 +84,7 @@ pub(in crate::server) fn files(run: &RunConfig) -> impl Iterator<Item = &Path> {
         run.summary_json.as_deref(),
         run.export.call_records.as_deref(),
         run.export.events.file.as_deref(),
+        run.export.srtp_keys.as_deref(),
         trace.stat_path.as_deref().filter(|_| trace.stat),
     ];
     logs.chain(others.into_iter().flatten())

@@ -296,6 +296,7 @@ impl RecordSink for EventLog {
             | Event::Step { .. }
             | Event::CommandSent(_)
             | Event::CommandReceived(_)
+            | Event::SrtpKeys(_)
             | Event::ResponseTime { .. } => return,
         };
         event.unix_ns = cx.clock.unix_ns(record.at_ns);
