@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::data::CallIds;
 use super::error::ConfigError;
 use super::export::EventLogConfig;
+use super::rtp_send::RTP_SEND;
 use super::run::{
     CallLimit, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor, ReconnectConfig,
     ScenarioSource, ThirdPartyConfig, TlsOptions, Transport, Watchdog,
@@ -20,6 +21,7 @@ impl RunDraft {
     /// Options that contradict each other.
     pub fn resolve(mut self, flavor: Flavor) -> Result<RunConfig, ConfigError> {
         self.check()?;
+        self.settle_rtp_send();
         let api = std::mem::take(&mut self.process).embedded_api()?;
         // RFC 3261 section 18.4 treats it as a failure of the transaction. SIPp does not notice it.
         self.rules.icmp_fails_calls = self.icmp_fails_calls.unwrap_or(flavor == Flavor::Gossipper);
@@ -31,10 +33,11 @@ impl RunDraft {
     fn check(&self) -> Result<(), ConfigError> {
         self.check_profiles()?;
         self.check_exclusions()?;
+        self.check_rtp_send()?;
         self.check_tls()?;
         self.check_pool()?;
         if let Some(rate_max) = self.rate_max {
-            let rate = self.rate.unwrap_or(RATE_DEFAULT);
+            let rate = self.rate.unwrap_or(self.rate_default());
             if rate_max < rate {
                 return Err(ConfigError::RateMaxBelowRate { rate, rate_max });
             }
@@ -49,6 +52,7 @@ impl RunDraft {
             return Err(ConfigError::TooFewCpus { cpus, workers });
         }
         let next_hop = self.rsa.as_ref().or(self.remote.as_ref());
+        let next_hop = next_hop.or(self.rtp_send.target.as_ref());
         if let (Some(local), Some(remote)) = (self.local_ip, next_hop)
             && remote.ip().is_some_and(|ip| ip.is_ipv4() != local.is_ipv4())
         {
@@ -229,6 +233,10 @@ impl RunDraft {
              size, its SSRCs are random, and SRTP is used wherever both descriptions have keys",
         );
         add(
+            self.rtp_send.is_on && self.local_port.is_some_and(|port| port > 0),
+            "-p has no effect: -min_rtp_port is the first port of streams without SIP",
+        );
+        add(
             self.timeout_error && self.timeout_ms.is_none(),
             "-timeout_error has no effect: -timeout is not given",
         );
@@ -242,8 +250,9 @@ pub(super) fn auth_user(draft: &RunDraft, _: Flavor) -> String {
 }
 
 pub(super) fn scenario(draft: &RunDraft, _: Flavor) -> ScenarioSource {
+    let default = if draft.rtp_send.is_on { RTP_SEND } else { "uac" };
     source(draft.scenario_file.as_ref(), draft.scenario_name.as_ref())
-        .unwrap_or_else(|| ScenarioSource::Builtin("uac".to_owned()))
+        .unwrap_or_else(|| ScenarioSource::Builtin(default.to_owned()))
 }
 
 pub(super) fn receiving(draft: &RunDraft, _: Flavor) -> Option<ScenarioSource> {
@@ -295,7 +304,8 @@ pub(super) fn rate_interval_ms(draft: &RunDraft, _: Flavor) -> u64 {
 }
 
 pub(super) fn calls_total(draft: &RunDraft, flavor: Flavor) -> CallLimit {
-    match (draft.calls_total, flavor) {
+    let total = draft.calls_total.or(draft.rtp_send.streams());
+    match (total, flavor) {
         (Some(0), _) | (None, Flavor::Sipp) => CallLimit::Unlimited,
         (Some(count), _) => CallLimit::Count(count),
         // A user who sets a duration does not want a single call.
@@ -305,7 +315,7 @@ pub(super) fn calls_total(draft: &RunDraft, flavor: Flavor) -> CallLimit {
 }
 
 pub(super) fn concurrent_max(draft: &RunDraft, flavor: Flavor) -> ConcurrencyLimit {
-    match (draft.concurrent_max, draft.users, flavor) {
+    match (draft.concurrent_max.or(draft.rtp_send.streams()), draft.users, flavor) {
         (Some(count), ..) => ConcurrencyLimit::Count(count),
         (None, None, Flavor::Sipp) => ConcurrencyLimit::SippRule,
         (None, ..) => ConcurrencyLimit::Pool,

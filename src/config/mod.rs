@@ -10,6 +10,7 @@ mod draft;
 mod error;
 mod export;
 mod roles;
+mod rtp_send;
 pub mod rules;
 mod run;
 mod server;
@@ -30,6 +31,7 @@ pub use export::{
     OtlpProtocol, parse_collector, parse_pair,
 };
 pub use roles::{Role, Scope, UnknownRole, UnknownScope};
+pub use rtp_send::{RTP_SEND, RtpSend, RtpSendDraft, parse_rtp_target};
 pub use rules::{CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retransmission};
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor,

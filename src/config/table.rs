@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use super::data::{CallIds, TdmMap, Trunk};
 use super::draft::{self, ReconnectDraft, WatchdogDraft};
 use super::export::ExportConfig;
+use super::rtp_send::{RtpSend, RtpSendDraft};
 use super::rules::CallRules;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlSocketConfig, Flavor, HealthGates, IoChoice,
@@ -159,12 +160,14 @@ run_settings! {
         third_party: Option<HostPort> => Option<ThirdPartyConfig> = draft::third_party,
         /// Transport of SIP messages.
         transport: Option<Transport> => Transport = draft::transport,
+        /// Streams of RTP without SIP.
+        rtp_send: RtpSendDraft => Option<RtpSend> = |draft, _| draft.rtp_send.resolve(),
         /// The reaction to the loss of a connection.
         reconnect: ReconnectDraft => ReconnectConfig = |draft, _| draft.reconnect.resolve(),
         /// Send and receive buffer of each socket.
         socket_buffer_bytes: Option<u32> => u32 = draft::socket_buffer_bytes,
         /// Calls started per `rate_period_ms` (at least 0).
-        rate: Option<f64> => f64 = |draft, _| draft.rate.unwrap_or(draft::RATE_DEFAULT),
+        rate: Option<f64> => f64 = |draft, _| draft.rate.unwrap_or(draft.rate_default()),
         /// Interval of the ramp (at least 1).
         rate_interval_ms: Option<u64> => u64 = draft::rate_interval_ms,
         /// The condition that stops the creation of calls.

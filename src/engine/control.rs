@@ -91,14 +91,14 @@ pub enum Answer {
 impl Engine {
     pub(super) fn on_request(&mut self, request: WorkerRequest, now: u64) {
         let answer = match request {
-            WorkerRequest::StopNewCalls => return self.stop_new_calls(),
+            WorkerRequest::StopNewCalls => return self.stop_new_calls(now),
             WorkerRequest::CancelCalls => {
                 self.cancelling.get_or_insert(0);
-                return self.stop_new_calls();
+                return self.stop_new_calls(now);
             }
             WorkerRequest::StopNow => {
                 self.is_stopping = true;
-                return self.stop_new_calls();
+                return self.stop_new_calls(now);
             }
             WorkerRequest::SetRate(rate) => return self.set_rate(rate, now),
             WorkerRequest::SetUsers(users) => return self.set_users(users, now),
@@ -116,11 +116,12 @@ impl Engine {
     }
 
     /// Starts and accepts no more calls.
-    fn stop_new_calls(&mut self) {
+    fn stop_new_calls(&mut self, now: u64) {
         self.accepting = false;
         if let Some(pacer) = &mut self.pacer {
             pacer.stop();
         }
+        self.end_rtp_only(now);
     }
 
     /// Ends open calls where that was demanded, as many per turn as the arena holds: each ends with

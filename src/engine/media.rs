@@ -72,7 +72,7 @@ impl Engine {
     }
 
     /// The call's leg, and the media that has it.
-    fn leg(&self, slot: Slot) -> Option<(&MediaHandle, LegId)> {
+    pub(in crate::engine) fn leg(&self, slot: Slot) -> Option<(&MediaHandle, LegId)> {
         let leg = self.calls[slot].media.leg?;
         Some((self.media.as_ref()?, leg))
     }
@@ -155,7 +155,11 @@ impl Engine {
     }
 
     /// Records a fault of media as a warning, and returns the cause of failure that it means.
-    fn media_failed(&mut self, slot: Slot, fault: MediaFault) -> FailureCause {
+    pub(in crate::engine) fn media_failed(
+        &mut self,
+        slot: Slot,
+        fault: MediaFault,
+    ) -> FailureCause {
         self.counters.warnings += 1;
         if self.tracer.wants(TraceKind::Warning) {
             let step = self.calls[slot].step;
@@ -177,6 +181,7 @@ impl Engine {
         cx: &Cx<'_, '_>,
     ) -> Result<(), FailureCause> {
         let (track, command) = match action {
+            MediaAction::Connect(connect) => return self.connect(slot, connect, cx),
             MediaAction::Play(play) => (track(play.track), self.play(slot, play)?),
             MediaAction::Pause(of) => (track(*of), Command::Pause),
             MediaAction::Resume(of) => (track(*of), Command::Resume),
@@ -309,7 +314,7 @@ impl Engine {
     }
 }
 
-fn track(track: MediaTrack) -> Track {
+pub(in crate::engine) fn track(track: MediaTrack) -> Track {
     match track {
         MediaTrack::Audio => Track::Audio,
         MediaTrack::Video => Track::Video,

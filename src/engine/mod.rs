@@ -13,6 +13,7 @@ mod border;
 mod call;
 mod check;
 mod config;
+mod connect;
 mod control;
 mod dialog;
 mod media;

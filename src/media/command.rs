@@ -145,6 +145,8 @@ pub enum MediaFault {
     Description(SdpError),
     /// The list of targets does not allow the address.
     BlockedTarget,
+    /// An address to connect to that is none.
+    Address,
     /// A `c=` line with a host name: a worker cannot wait for a resolver.
     HostName,
     /// An address of the other family than our sockets.
@@ -171,6 +173,7 @@ impl MediaFault {
         match self {
             Self::Description(error) => error.name(),
             Self::BlockedTarget => "blocked_target",
+            Self::Address => "media_no_address",
             Self::HostName => "media_host_name",
             Self::OtherFamily => "media_other_family",
             Self::NotUnicast => "media_not_unicast",
@@ -192,6 +195,9 @@ impl fmt::Display for MediaFault {
             Self::Handshake(fault) => fault.description(),
             Self::SrtpRefused => "the peer asks for SRTP, which -media_reject_srtp refuses",
             Self::BlockedTarget => "the list of targets does not allow the address of the media",
+            Self::Address => {
+                "rtp_connect names no address; write IP:PORT, or [remote_ip]:[remote_port]"
+            }
             Self::HostName => "the c= line of the media has a host name; write an address",
             Self::OtherFamily => {
                 "the address of the media is of the other IP version than ours (see -mi)"

@@ -1,12 +1,11 @@
 //! Options about RTP.
 
-use crate::config::parse_ip;
+use crate::config::{parse_ip, parse_rtp_target};
 
-use super::{Accept, FlagGroup, alias, count, later, milliseconds, switch, takes, within};
+use super::{Accept, FlagGroup, alias, count, later, milliseconds, or_off, switch, takes, within};
 
 const CAPTURES: &str = "a choice of the link type; the file says it";
 const CHECK: &str = "the RTP pattern check";
-const RTP_ONLY: &str = "RTP without SIP";
 const TURN: &str = "TURN";
 const RECORDING: &str = "recording";
 const MEDIA_REPORTS: &str = "reports on media, which need RTP streams";
@@ -116,14 +115,76 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         later("turn_pass", &["PASSWORD"], TURN, "Password of the relay").ours(),
         later("turn_realm", &["REALM"], TURN, "Realm of the relay").ours(),
         later("pcap-link", &["TYPE"], CAPTURES, "Link type of PCAP files").ours(),
-        later("rtp_send", &[], RTP_ONLY, "Send RTP without SIP").ours(),
-        later("rtp_addr", &["HOST:PORT"], RTP_ONLY, "Where to send").ours(),
-        later("rtp_pt", &["PT"], RTP_ONLY, "Payload type").ours(),
-        later("rtp_codec", &["CODEC"], RTP_ONLY, "Codec").ours(),
-        later("rtp_freq", &["TIME"], RTP_ONLY, "Packet interval").ours(),
-        later("rtp_dur", &["TIME"], RTP_ONLY, "Duration").ours(),
-        later("rtp_ch", &["N"], RTP_ONLY, "Channels").ours(),
-        later("rtp_streams", &["N"], RTP_ONLY, "Streams").ours(),
+        switch(
+            "rtp_send",
+            |d| d.rtp_send.is_on = true,
+            "Send RTP without SIP to -rtp_addr: each stream is a call without a message",
+        )
+        .ours(),
+        takes(
+            "rtp_addr",
+            &["HOST:PORT"],
+            Accept::Parsed(|d, v| parse_rtp_target(v).map(|to| d.rtp_send.target = Some(to))),
+            "Target of all streams of -rtp_send",
+        )
+        .ours(),
+        takes(
+            "rtp_source",
+            &["SOURCE"],
+            Accept::Text(|d, v| d.rtp_send.source = Some(v)),
+            "Source of the streams of -rtp_send: tone:HZ, cadence:ON:OFF, silence, cn, pattern:N, or a \
+             file (WAV, or raw payloads), over and over",
+        )
+        .default("a tone; pattern:1 for video")
+        .ours(),
+        takes(
+            "rtp_codec",
+            &["CODEC"],
+            Accept::Text(|d, v| d.rtp_send.codec = Some(v)),
+            "Encoding of the streams of -rtp_send, as in SDP",
+        )
+        .default("PCMU/8000")
+        .ours(),
+        takes(
+            "rtp_pt",
+            &["PT"],
+            within(0, 127, |d, v| d.rtp_send.payload_type = or_off(v).map(|v| v as u8)),
+            "Payload type of the streams of -rtp_send; 0 is that of the encoding",
+        )
+        .default("that of the encoding")
+        .ours(),
+        takes(
+            "rtp_freq",
+            &["TIME"],
+            milliseconds(1, |d, v| d.rtp_send.interval_ms = Some(v)),
+            "Time between packets of a stream of -rtp_send (bare number: ms)",
+        )
+        .default("that of the encoding, mostly 20")
+        .ours(),
+        takes(
+            "rtp_dur",
+            &["TIME"],
+            milliseconds(0, |d, v| d.rtp_send.duration_ms = or_off(v)),
+            "Duration of a stream of -rtp_send (bare number: ms); 0 lasts until the run is stopped",
+        )
+        .default("0")
+        .ours(),
+        takes(
+            "rtp_ch",
+            &["N"],
+            within(1, 255, |d, v| d.rtp_send.channels = Some(v as u8)),
+            "Channels of the streams of -rtp_send; each encoding has a fixed number",
+        )
+        .default("those of the encoding")
+        .ours(),
+        takes(
+            "rtp_streams",
+            &["N"],
+            within(1, u32::MAX as u64, |d, v| d.rtp_send.streams = Some(v)),
+            "Streams of -rtp_send at a time; they begin within a second, unless -r gives another rate",
+        )
+        .default("1")
+        .ours(),
         later("hep_raw_rtcp", &[], MEDIA_REPORTS, "Binary RTCP reports").ours(),
         later("hep_homer_lake_rtcp", &[], MEDIA_REPORTS, "RTCP reports as JSON").ours(),
         later("send_media_report", &[], MEDIA_REPORTS, "Media reports").ours(),

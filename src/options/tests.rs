@@ -68,6 +68,7 @@ fn every_supported_option_changes_the_draft() {
             ("api_addr", _) => &[":8080"],
             ("ci", _) => &["127.0.0.1"],
             ("rsa", _) => &["host"],
+            ("rtp_addr", _) => &["host:6000"],
             ("cpus", _) => &["0-3"],
             ("default_behaviors", _) => &["all,-bye"],
             ("rtcheck", _) => &["loose"],

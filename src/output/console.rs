@@ -15,6 +15,25 @@ pub struct ConsoleLine<'a> {
     pub engine: Option<&'a str>,
 }
 
+/// The end of a run of RTP without SIP in one line, for programs. Keys are an interface.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamsLine<'a>(pub &'a Snapshot);
+
+impl fmt::Display for StreamsLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let media = &self.0.counters.media;
+        write!(
+            f,
+            "streams={} sent={} octets={} received={} lost={}",
+            media.legs_opened,
+            media.rtp_packets_sent,
+            media.rtp_octets_sent,
+            media.rtp_packets_received,
+            media.rtp_lost,
+        )
+    }
+}
+
 impl fmt::Display for ConsoleLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { snapshot, engine } = self;

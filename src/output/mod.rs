@@ -24,7 +24,7 @@ mod verdict;
 
 pub use atomic_file::{WriteFileError, WriteStep, try_file, write_file};
 pub use clock::{Clock, put_number};
-pub use console::ConsoleLine;
+pub use console::{ConsoleLine, StreamsLine};
 pub use failures::{FailureEntry, ended_with_run, next_look, sentence};
 pub use findings::findings;
 pub use palette::{Palette, has_color};

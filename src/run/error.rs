@@ -111,6 +111,14 @@ pub enum RunError {
         /// The reason.
         what: String,
     },
+    /// A setting of RTP without SIP means nothing.
+    #[error("-{option}: {why}\n  hint: see `gossipper -h`, options about media")]
+    RtpSend {
+        /// The option.
+        option: &'static str,
+        /// The reason.
+        why: String,
+    },
     /// `-infindex` names no injection file.
     #[error(
         "-infindex {name}: no injection file has that name ({known})\n  hint: give the file with -inf, and its name without directories to -infindex"

@@ -5,11 +5,12 @@ use crate::output::summary::MediaMode;
 use crate::stats::{CallsGate, HealthGates};
 
 /// The gates of a run. Under the name `sipp` exit codes are SIPp's, so no gate stands there by
-/// itself.
+/// itself. The target of RTP without SIP never promised an answer, so none stands there either.
 pub(crate) fn gates(config: &RunConfig) -> HealthGates {
     let gates = &config.health;
+    let stands = config.flavor == Flavor::Gossipper && config.rtp_send.is_none();
     let calls = |gate| match gate {
-        StandingGate::Standing if config.flavor == Flavor::Gossipper => CallsGate::Standing,
+        StandingGate::Standing if stands => CallsGate::Standing,
         StandingGate::Standing | StandingGate::Off => CallsGate::Off,
         StandingGate::Most(limit) => CallsGate::Most(limit),
     };
@@ -53,6 +54,9 @@ mod tests {
         );
         assert!(!ours.is_active());
         assert_eq!(gates(&resolve(&draft, Flavor::Sipp)), HealthGates::default());
+        let mut alone = draft.clone();
+        (alone.rtp_send.is_on, alone.rtp_send.target) = (true, alone.remote.take());
+        assert_eq!(gates(&resolve(&alone, Flavor::Gossipper)), HealthGates::default());
         draft.health.max_silent_calls = StandingGate::Most(2);
         assert_eq!(gates(&resolve(&draft, Flavor::Sipp)).silent_calls, CallsGate::Most(2));
         draft.health.max_silent_calls = StandingGate::Off;

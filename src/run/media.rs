@@ -205,6 +205,7 @@ fn legs_with_ports(
         (Some(open), Some(total)) => Some(open.min(total)),
         (open, total) => open.or(total.filter(|&total| total <= engine.pool_calls as u64)),
     };
+    let lower = if config.rtp_send.is_some() { "-rtp_streams" } else { "-l" };
     let refused = |needed: String, limit: String, hint: String| {
         let what = format!("media of {} open calls", wanted.unwrap_or_default());
         Err(RunError::Limit { what, needed, limit, hint })
@@ -213,9 +214,10 @@ fn legs_with_ports(
         return refused(
             format!("{} ports", wanted.saturating_mul(2 * of_call as u64)),
             format!("{} from {} to {}", 2 * pairs, media.port_min, media.port_max),
-            "widen -min_rtp_port to -max_rtp_port, lower -l, or let all calls share a port with \
-             -rtp_shared"
-                .to_owned(),
+            format!(
+                "widen -min_rtp_port to -max_rtp_port, lower {lower}, or let all calls share a \
+                 port with -rtp_shared"
+            ),
         );
     }
     let legs = most.min(wanted.map_or(usize::MAX, |wanted| wanted as usize));
@@ -227,7 +229,7 @@ fn legs_with_ports(
         return refused(
             format!("{needed} file descriptors"),
             files.to_string(),
-            format!("raise it with `ulimit -n {needed}`, lower -l, or give -rtp_shared"),
+            format!("raise it with `ulimit -n {needed}`, lower {lower}, or give -rtp_shared"),
         );
     }
     Ok(legs.min(affordable).div_ceil(engine.workers.max(1)).max(1))

@@ -18,6 +18,7 @@ mod memory;
 mod plan;
 mod planned;
 mod pool;
+mod rtp_send;
 mod scenario;
 mod shell;
 mod sources;

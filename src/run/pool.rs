@@ -88,7 +88,7 @@ impl Sizing<'_> {
                 what: "the call pool".to_owned(),
                 needed: format!("{pool} calls"),
                 limit: format!("{SLOTS_MAX} per worker"),
-                hint: "lower -l, -users or -max_calls".to_owned(),
+                hint: format!("lower {}", self.knobs("-l, -users or -max_calls")),
             });
         }
         // The promise checks that there is room for workers too.
@@ -99,9 +99,16 @@ impl Sizing<'_> {
             what: format!("a pool of {pool} open calls"),
             needed: format!("{} MiB of address space", mib(self.bytes(pool))),
             limit: "what the system grants".to_owned(),
-            hint: "lower -l, -users or -max_calls, or see `ulimit -v` and vm.overcommit_memory"
-                .to_owned(),
+            hint: format!(
+                "lower {}, or see `ulimit -v` and vm.overcommit_memory",
+                self.knobs("-l, -users or -max_calls")
+            ),
         })
+    }
+
+    /// The settings that say how many calls are open, `usual` ones unless calls are streams.
+    fn knobs(&self, usual: &'static str) -> &'static str {
+        if self.config.rtp_send.is_some() { "-rtp_streams" } else { usual }
     }
 
     /// The number of calls that the settings require.
@@ -137,7 +144,8 @@ impl Sizing<'_> {
             needed: format!("{} MiB of memory", mib(self.bytes(pool))),
             limit: format!("half of the available memory, {} MiB,", mib(memory::free_bytes()) / 2),
             hint: format!(
-                "lower max_concurrent (-l), users (-users) or -max_calls to at most {affordable}"
+                "lower {} to at most {affordable}",
+                self.knobs("max_concurrent (-l), users (-users) or -max_calls")
             ),
         })
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::RunError;
 use super::data::{Origin, Tables};
-use super::media;
-use crate::config::{RunConfig, ScenarioSource, Trunk};
+use super::{media, rtp_send};
+use crate::config::{RTP_SEND, RunConfig, ScenarioSource, Trunk};
 use crate::engine::{Clips, Programs};
 use crate::scenario::{self, Diagnostic, Mode, Program};
 use crate::sent_files;
@@ -49,6 +49,10 @@ impl Text {
     pub(crate) fn read(source: &ScenarioSource, config: &RunConfig) -> Result<Self, RunError> {
         match source {
             ScenarioSource::Builtin(name) => {
+                if let Some(send) = config.rtp_send.as_ref().filter(|_| name == RTP_SEND) {
+                    let xml = rtp_send::scenario(send)?;
+                    return Ok(Self { name: name.clone(), xml, is_sent: false });
+                }
                 let builtin = scenario::find_builtin(name)?;
                 let xml = with_trunk(builtin.text, &config.trunk).into_owned();
                 Ok(Self { name: builtin.name.to_owned(), xml, is_sent: false })

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::error::{Fault, Position, Sink};
+use super::media_action::MediaAction;
 use super::program::{Action, CheckIt, Mode, Operand, Optional, Program, Step, StepKind};
 use super::template::{Field, Template};
 
@@ -132,6 +133,12 @@ pub(super) fn sip_mode(steps: &[Step]) -> Option<Mode> {
         StepKind::Recv(_) => Some(Mode::Server),
         _ => None,
     })
+}
+
+/// Tells whether calls have streams that no message describes.
+pub(super) fn connects(steps: &[Step]) -> bool {
+    let is_connect = |action: &Action| matches!(action, Action::Media(media) if matches!(**media, MediaAction::Connect(_)));
+    steps.iter().flat_map(|step| &step.actions).any(is_connect)
 }
 
 /// Checks that each `[authentication]` has a challenge that a `<recv auth="true">` kept. Without

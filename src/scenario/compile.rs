@@ -9,8 +9,8 @@ use super::error::{Fault, Position, Sink};
 use super::keyword::Names;
 use super::names::{Scope, Table, split_list};
 use super::program::{
-    Condition, DefaultMessages, Distribution, Duration, Keep, Next, Program, RtdStop, ScreenRow,
-    Step, StepKind, VariableRef,
+    Condition, DefaultMessages, Distribution, Duration, Keep, Mode, Next, Program, RtdStop,
+    ScreenRow, Step, StepKind, VariableRef,
 };
 use super::resources::Resources;
 use super::template::{Field, Template};
@@ -490,21 +490,18 @@ impl<'k> Compiler<'k> {
                 checks::endless_jumps(steps, self.sink);
             }
         }
-        let Some(sip_mode) = checks::sip_mode(&self.steps) else {
-            let message = "the scenario has neither a <send> nor a <recv>";
-            let hint = "a call needs a message; `-sd uac` prints a scenario to start from";
-            self.sink.error(Fault::new(root.position, message).hint(hint));
-            return None;
-        };
+        let (sip_mode, has_messages) = self.sip_mode(root)?;
         let unexpected_label = self.labels.get(UNEXPECTED_LABEL).copied();
         let unexpected_return = self.table.return_address();
         let unexpected_paused = self.table.paused_address();
         let digits = self.table.digits();
+        let third_party_role = commands::role(&self.steps);
         let mut program = Program {
             name,
             mode: commands::mode(&self.steps).unwrap_or(sip_mode),
             sip_mode,
-            third_party_role: commands::role(&self.steps),
+            is_rtp_only: !has_messages && third_party_role.is_none(),
+            third_party_role,
             peers: self.peers.names,
             writes_shared_variables: self.steps.iter().any(super::analysis::writes_shared),
             steps: self.steps,
@@ -542,6 +539,20 @@ impl<'k> Compiler<'k> {
         super::analysis::fill_media(&mut program);
         super::analysis::fill_keeps(&mut program);
         Some(program)
+    }
+
+    /// The side that sends the first message, and `true` if there is one. Calls without a message
+    /// are those of RTP alone, which we make.
+    fn sip_mode(&self, root: &Element) -> Option<(Mode, bool)> {
+        let with = checks::sip_mode(&self.steps).map(|mode| (mode, true));
+        let without = checks::connects(&self.steps).then_some((Mode::Client, false));
+        let found = with.or(without);
+        if found.is_none() {
+            let message = "the scenario has neither a <send> nor a <recv>";
+            let hint = "a call needs a message; `-sd uac` prints a scenario to start from";
+            self.sink.error(Fault::new(root.position, message).hint(hint));
+        }
+        found
     }
 
     fn resolve_jumps(&mut self) {

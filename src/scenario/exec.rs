@@ -4,7 +4,7 @@ use super::attributes::Attributes;
 use super::error::{Fault, Sink};
 use super::keyword::{self, Names as _};
 use super::media::{self, MediaTrack, Stream};
-use super::media_action::{Digits, MediaAction, Play};
+use super::media_action::{Connect, Digits, MediaAction, Play};
 use super::names::{DIGITS, Table};
 use super::program::{Action, InternalCommand};
 use super::xml::Attribute;
@@ -19,6 +19,7 @@ const EXEC: &[(&str, Option<&str>)] = &[
     ("play_pcap_audio", None),
     ("play_pcap_image", None),
     ("play_pcap_video", None),
+    ("rtp_connect", None),
     ("rtp_dtmf", None),
     ("rtp_echo", None),
     ("rtp_record", Some(RECORDING)),
@@ -115,6 +116,9 @@ fn on_media(
         let check = media::packet_check(&text).map_err(|why| refused(check, &why))?;
         return Ok(Some(MediaAction::Check(check)));
     }
+    if let Some(to) = attributes.get("rtp_connect") {
+        return rtp_connect(to, attributes, table).map(Some);
+    }
     let Some(digits) = attributes.get("rtp_dtmf") else { return Ok(None) };
     if digits.value.trim() != "take" {
         return Err(refused(digits, "it is not \"take\"").hint(
@@ -125,6 +129,29 @@ fn on_media(
     let to = table.variable(to.value.trim(), to.position)?;
     let from = table.variable(DIGITS, digits.position)?;
     Ok(Some(MediaAction::TakeDigits { from, to }))
+}
+
+/// Compiles `rtp_connect=`: the address at the other end of a stream, and its format.
+fn rtp_connect(
+    to: &Attribute,
+    attributes: &Attributes<'_>,
+    table: &mut Table<'_>,
+) -> Result<MediaAction, Fault> {
+    let format = match attributes.get("format") {
+        Some(format) => {
+            let text = literal(format, table)?;
+            media::stream_format(&text).map_err(|why| refused(format, &why))?
+        }
+        None => media::stream_format("0").map_err(|why| refused(to, &why))?,
+    };
+    let text = keyword::text(&to.value, table)?;
+    if let Some(literal) = text.as_literal()
+        && media::address(literal).is_none()
+    {
+        let hint = "write IP:PORT, or [remote_ip]:[remote_port] for the peer of the run";
+        return Err(refused(to, "it is no address").hint(hint));
+    }
+    Ok(MediaAction::Connect(Connect { to: text, format }))
 }
 
 /// Compiles `rtp_stream=`: a source to play, or a word about what plays.

@@ -3,6 +3,8 @@
 //! Reads no file: a source is known by its [`SourceSpec`] until its bytes are read. A fault is a
 //! reason, which the caller puts behind the name and the value of the attribute.
 
+use std::net::SocketAddr;
+
 use crate::sip::{ENCODINGS, Encoding};
 
 /// Longest duration in a text, in milliseconds: a day.
@@ -129,6 +131,24 @@ pub struct PacketCheck {
     pub sent: u32,
     /// Time limit in milliseconds.
     pub timeout_ms: u32,
+}
+
+/// The format of a stream that no session description describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFormat {
+    /// Payload type.
+    pub payload_type: u8,
+    /// Encoding.
+    pub encoding: &'static Encoding,
+    /// Time between packets, in milliseconds.
+    pub ptime_ms: u16,
+}
+
+impl StreamFormat {
+    /// The stream of a call that has this format.
+    pub fn track(&self) -> MediaTrack {
+        if self.encoding.is_video { MediaTrack::Video } else { MediaTrack::Audio }
+    }
 }
 
 /// The meaning of `rtp_record=`.
@@ -315,7 +335,10 @@ fn format(number: Option<&&str>, name: Option<&&str>) -> Result<Format, String> 
 }
 
 /// Reads an encoding as SDP writes it: `PCMU/8000`, or only its name.
-fn encoding(text: &str) -> Result<&'static Encoding, String> {
+///
+/// # Errors
+/// The reason why the text means nothing.
+pub fn encoding(text: &str) -> Result<&'static Encoding, String> {
     let (name, clock) = text.split_once('/').map_or((text, None), |(n, clock)| (n, Some(clock)));
     let clock = clock.map(|clock| clock.split('/').next().unwrap_or_default().parse());
     // Digits have actions of their own.
@@ -383,6 +406,41 @@ pub fn echo(text: &str) -> Result<(MediaTrack, bool), String> {
         }
     };
     format(parts.get(1), parts.get(2)).map(|_| echo)
+}
+
+/// Reads `format=`: payload type, encoding and interval of packets, of which later ones may be
+/// missing.
+///
+/// # Errors
+/// The reason why the text means nothing.
+pub fn stream_format(text: &str) -> Result<StreamFormat, String> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    at_most(&parts, 3)?;
+    let (payload_type, encoding) = format(parts.first(), parts.get(1))?;
+    let encoding = match (encoding, payload_type) {
+        (Some(encoding), _) => encoding,
+        (None, Some(dynamic)) => {
+            return Err(format!(
+                "payload type {dynamic} is none of a fixed encoding: name it behind, as in \
+                 97,iLBC/8000"
+            ));
+        }
+        (None, None) => return Err("it names no payload type: 0,PCMU/8000".to_owned()),
+    };
+    let own_ms = encoding.ptime_ms;
+    let ptime_ms = match parts.get(2) {
+        // That of video is none of audio.
+        Some(text) if text.parse() == Ok(own_ms) => own_ms,
+        text => interval(text)?.unwrap_or(own_ms),
+    };
+    let payload_type = payload_type.unwrap_or(encoding.payload_type);
+    Ok(StreamFormat { payload_type, encoding, ptime_ms })
+}
+
+/// Reads the address of `rtp_connect=`, once its keywords are filled in.
+pub fn address(text: &[u8]) -> Option<SocketAddr> {
+    let address: SocketAddr = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    Some(address).filter(|address| address.port() > 0)
 }
 
 /// Reads `rtpcheck=`: a number, or settings.
@@ -584,6 +642,30 @@ mod tests {
         assert_eq!(check("packets=5,bidirectional=true"), Ok((5, 5, 1000)));
         for text in ["min_packets=x", "0", "direction=up", "size=1", "bidirectional=maybe"] {
             assert!(check(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_description_has_a_format() {
+        let format = |text| {
+            stream_format(text).map(|f| (f.payload_type, f.encoding.name, f.ptime_ms, f.track()))
+        };
+        let audio = MediaTrack::Audio;
+        assert_eq!(format("8"), Ok((8, "PCMA", 20, audio)));
+        assert_eq!(format("0, PCMU/8000, 40"), Ok((0, "PCMU", 40, audio)));
+        assert_eq!(format(",opus/48000/2"), Ok((111, "opus", 20, audio)));
+        for text in ["99,h264", "99,H264,160"] {
+            assert_eq!(format(text), Ok((99, "H264", 160, MediaTrack::Video)));
+        }
+        for (text, part) in [
+            ("", "it names no payload type"),
+            ("97", "payload type 97 is none of a fixed encoding"),
+            ("0,PCMA", "payload type 0 is PCMU/8000, and not PCMA/8000"),
+            ("0,PCMU,21", "no interval of packets"),
+            ("0,PCMU,20,1", "one part too many"),
+        ] {
+            let fault = format(text).unwrap_err();
+            assert!(fault.contains(part), "{text}: {fault}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Actions on the media of a call, as programs hold them.
 
-use super::media::{MediaTrack, PacketCheck};
+use super::media::{MediaTrack, PacketCheck, StreamFormat};
 use super::program::{Operand, VariableRef};
 use super::template::Template;
 
@@ -23,6 +23,8 @@ pub enum MediaAction {
     EchoAll(Operand),
     /// Waits for packets; the call fails if they do not come.
     Check(PacketCheck),
+    /// Lets a stream go to an address that no message describes.
+    Connect(Connect),
     /// Moves the digits that were received into a variable.
     TakeDigits {
         /// The variable that receives digits.
@@ -37,6 +39,7 @@ impl MediaAction {
     pub(super) fn template(&self) -> Option<&Template> {
         match self {
             Self::Digits(digits) => Some(&digits.text),
+            Self::Connect(connect) => Some(&connect.to),
             _ => None,
         }
     }
@@ -49,6 +52,7 @@ impl MediaAction {
                 Some(*track)
             }
             Self::Digits(_) => Some(MediaTrack::Audio),
+            Self::Connect(connect) => Some(connect.format.track()),
             Self::EchoAll(_) | Self::Check(_) | Self::TakeDigits { .. } => None,
         }
     }
@@ -83,6 +87,16 @@ impl Play {
             encoding: None,
         }
     }
+}
+
+/// The other end of a stream without a session description. The text is `IP:PORT` once its keywords
+/// are filled in.
+#[derive(Debug)]
+pub struct Connect {
+    /// The text.
+    pub to: Template,
+    /// The format in both directions.
+    pub format: StreamFormat,
 }
 
 /// Digits to send. The text is `digits[,milliseconds]` once its keywords are filled in.

@@ -20,6 +20,9 @@ pub struct Program {
     /// The side that sends the first SIP message of a call. It differs from `mode` if a command of
     /// another instance starts the calls that we make.
     pub sip_mode: Mode,
+    /// True if its calls are streams of RTP alone, without a message or a command. No peer waits
+    /// for their end.
+    pub is_rtp_only: bool,
     /// The part in third-party call control; `None` if the program sends and receives no command.
     pub third_party_role: Option<ThirdPartyRole>,
     /// Names of other instances in `dest=` and `src=`, by index.

@@ -20,7 +20,8 @@ use crate::config::{Flavor, RunConfig};
 use crate::control::{self, ControlledRun, EndedRun, Rate, Request};
 use crate::output::screen::Footer;
 use crate::output::{
-    ConsoleLine, FinalTable, Palette, ended_with_run, next_look, sentence, verdict_note,
+    ConsoleLine, FinalTable, Palette, StreamsLine, ended_with_run, next_look, sentence,
+    verdict_note,
 };
 use crate::run::supervised::{Finished, Shell, Supervisor, notes_path};
 use crate::run::{RunError, media_mode};
@@ -416,6 +417,9 @@ impl Front<'_> {
         if self.config.stat_line || is_for_programs {
             let line = ConsoleLine { snapshot: &snapshot, engine: None };
             let _ = writeln!(io::stdout(), "{line}");
+        }
+        if self.config.rtp_send.is_some() {
+            let _ = writeln!(io::stdout(), "{}", StreamsLine(&snapshot));
         }
         self.tell_end(&snapshot);
         let screens = self.view.pages(&snapshot, Footer::Over);

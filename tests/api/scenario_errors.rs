@@ -255,6 +255,13 @@ fn actions() {
         ("<exec ¶rtp_stream=\"a.wav,1,0,MP3/8000\"/>", "is no encoding that can be played", ""),
         ("<exec ¶rtp_stream=\"[$x][$x]\"/>", "it depends on the call", "-key"),
         ("<exec ¶play_dtmf=\"12E\"/>", "digits are 0 to 9", ""),
+        ("<exec ¶rtp_connect=\"host:6000\"/>", "it is no address", "[remote_ip]:[remote_port]"),
+        ("<exec ¶rtp_connect=\"192.0.2.1\"/>", "it is no address", "IP:PORT"),
+        (
+            "<exec rtp_connect=\"[remote_ip]:1\" ¶format=\"0,PCMA\"/>",
+            "payload type 0 is PCMU/8000, and not PCMA/8000",
+            "",
+        ),
         ("<exec ¶rtp_echo=\"start\"/>", "is none of startaudio", ""),
         ("<exec ¶rtpcheck=\"direction=up\"/>", "is none of any, recv", ""),
         ("<exec ¶rtp_dtmf=\"give\" assign_to=\"x\"/>", "it is not \"take\"", "assign_to="),

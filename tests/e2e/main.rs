@@ -43,6 +43,7 @@ mod kamailio; // through a proxy, over all transports
 mod media; // calls with RTP: both ends ours, SIPp, tshark
 mod messages; // lines and characters of messages, beside SIPp
 mod network; // paths that lose, delay and break (network namespaces)
+mod rtp_send; // RTP without SIP
 mod rules; // the rules of a call, one by one, beside SIPp
 mod second_scenario; // two scenarios in one run
 mod sipp_interop; // load with SIPp as the peer

@@ -32,7 +32,7 @@ fn caller(scratch: &Scratch, media: &str) -> String {
 }
 
 /// The options of a range of ports for so many calls.
-fn port_range(calls: u16) -> [String; 4] {
+pub(crate) fn port_range(calls: u16) -> [String; 4] {
     let first = ports::free_range(2 * calls);
     [
         "-min_rtp_port".into(),
@@ -43,7 +43,7 @@ fn port_range(calls: u16) -> [String; 4] {
 }
 
 /// A count below `media`.
-fn media(summary: &Summary, key: &str) -> u64 {
+pub(crate) fn media(summary: &Summary, key: &str) -> u64 {
     summary.number(&format!("/media/{key}"))
 }
 
@@ -103,7 +103,7 @@ fn both_ends_hear_each_other_on_one_shared_port() {
 /// The lines that tshark prints about a capture, whose messages of SIP are at `sip`. It learns from
 /// them which ports have RTP.
 #[track_caller]
-fn tshark(capture: &Path, sip: u16, args: &[&str]) -> Vec<String> {
+pub(crate) fn tshark(capture: &Path, sip: u16, args: &[&str]) -> Vec<String> {
     tools::need("tshark");
     let output = Command::new("tshark")
         .args(["-n", "-r"])

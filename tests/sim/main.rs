@@ -27,5 +27,6 @@ mod media_calls; // descriptions, ports and actions of calls with media
 mod media_dtls; // streams whose keys come by a handshake
 mod media_srtp; // streams whose keys are in the descriptions
 mod medium; // UDP sockets beside SIP, whatever carries it; also on the drivers of the product
+mod rtp_only; // streams without SIP
 mod streams; // segments, resets, refusals and reconnection of TCP
 mod swap; // programs that are exchanged while calls go on

@@ -89,6 +89,8 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
             ScenarioSource::Builtin(_) => None,
         },
         scenario_name: match &run.scenario {
+            // The options behind it make the scenario of RTP without SIP.
+            ScenarioSource::Builtin(_) if run.rtp_send.is_some() => None,
             ScenarioSource::Builtin(name) => Some(name.clone()),
             ScenarioSource::File(_) => None,
         },
@@ -111,10 +113,7 @@ fn profile(engine: &EngineEntry, is_masked: bool) -> Profile {
         auth_username: Some(run.auth_user.clone()),
         auth_password: Some(secret(&run.auth_password, is_masked)),
         rate: Some(run.rate),
-        max_concurrent: match run.concurrent_max {
-            ConcurrencyLimit::Count(count) => Some(count),
-            ConcurrencyLimit::Pool | ConcurrencyLimit::SippRule => None,
-        },
+        max_concurrent: max_concurrent(run),
         total_calls: match run.calls_total {
             CallLimit::Unlimited => Some(0),
             CallLimit::Count(count) => Some(count),
@@ -210,6 +209,14 @@ fn masked(words: &[String], is_masked: bool) -> Vec<String> {
         shown
     });
     words.collect()
+}
+
+/// The limit of open calls, unless another option says it.
+fn max_concurrent(run: &RunConfig) -> Option<u64> {
+    match run.concurrent_max {
+        ConcurrencyLimit::Count(count) if run.rtp_send.is_none() => Some(count),
+        _ => None,
+    }
 }
 
 fn transport(run: &RunConfig) -> &'static str {

@@ -451,7 +451,8 @@ fn options_in_extra_args_are_read_as_on_a_command_line() {
     for (words, at, part) in [
         (json!(["-nonsense"]), "extra_args[0]", "unknown option"),
         (json!(["-aa", "-recv_timeou", "1"]), "extra_args[1]", "did you mean -recv_timeout"),
-        (json!(["-rtp_send"]), "extra_args[0]", "not in this version"),
+        (json!(["-send_media_report"]), "extra_args[0]", "not in this version"),
+        (json!(["-rtp_send"]), "extra_args", "-rtp_send needs -rtp_addr HOST:PORT"),
         (json!(["-config-server", "x"]), "extra_args[0]", "gossipper server -config"),
         (json!(["-bg"]), "extra_args[0]", "terminal"),
         (json!(["-h"]), "extra_args[0]", "terminal"),
@@ -544,6 +545,7 @@ fn a_dump_says_the_same_as_what_it_was_made_from() {
                       "extra_args": ["-recv_timeout", "5s", "-log_otel_header", "k=v", "-aa"] },
                     { "remote_addr": "[::1]:2", "users": 3, "stat_period": "90s", "auth_password": "x",
                       "health_max_timeouts": 0, "transport": "cln" },
+                    { "role": "load", "extra_args": ["-rtp_send", "-rtp_addr", "[::1]:6000", "-rtp_streams", "3"] },
                 ],
             }),
             &["-max_calls", "10"][..],
