@@ -42,6 +42,7 @@ pub(super) const EXIT_CODES: &[(&str, &str)] = &[
     ("78", "gossipper server: the configuration cannot be used"),
     ("97", "-timeout or -duration ended the run before any call ended by itself"),
     ("99", "nothing was run (as sipp: help, version, -sd)"),
+    ("253", "a pattern of RTP did not come back (-audiotolerance)"),
     ("254", "the local port is in use"),
     ("255", "the run could not be started, or -timeout_error"),
 ];

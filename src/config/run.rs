@@ -232,7 +232,7 @@ pub enum ConcurrencyLimit {
 }
 
 /// Addresses and ports of media.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MediaConfig {
     /// `[media_ip]`; `None` for the local SIP address.
     pub ip: Option<IpAddr>,
@@ -246,6 +246,10 @@ pub struct MediaConfig {
     pub rtcp_interval_ms: Option<u64>,
     /// Payload type of sources that neither scenario nor peer give one.
     pub payload_type: Option<u8>,
+    /// Share of bad packets from which the check of an audio pattern fails; beyond 1 none fails.
+    pub audio_tolerance: f64,
+    /// The same for video.
+    pub video_tolerance: f64,
     /// True if calls fail whose peer asks for SRTP.
     pub rejects_srtp: bool,
     /// True if an option was given that only SIPp's threads need.
@@ -261,6 +265,8 @@ impl Default for MediaConfig {
             is_shared: false,
             rtcp_interval_ms: None,
             payload_type: None,
+            audio_tolerance: 1.0,
+            video_tolerance: 1.0,
             rejects_srtp: false,
             has_ignored: false,
         }

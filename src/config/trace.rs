@@ -66,6 +66,10 @@ pub struct TraceConfig {
     pub counts: bool,
     /// True if codes of unexpected responses are written.
     pub error_codes: bool,
+    /// True if checks of patterns of clear RTP are written.
+    pub rtp_check: bool,
+    /// True if those of encrypted RTP are.
+    pub srtp_check: bool,
     /// Number of rotated files that are kept.
     pub ringbuffer_files: u64,
     /// Size in bytes at which a log is rotated; 0 for never.
@@ -94,6 +98,8 @@ impl Default for TraceConfig {
             rtt_freq: 200,
             counts: false,
             error_codes: false,
+            rtp_check: false,
+            srtp_check: false,
             ringbuffer_files: 0,
             ringbuffer_size: 0,
             max_log_size: 0,

@@ -11,7 +11,7 @@ use crate::media::{Heard, LegReport};
 use crate::sip::Challenge;
 use crate::stats::{FailureCause, HeardVerdict, TraceKind};
 use crate::trace::{
-    Authenticated, CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Tracer,
+    Authenticated, CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, RtpChecked, Tracer,
 };
 
 /// Most bytes of records in one turn: some thousands of messages, as many as the send arena holds.
@@ -116,6 +116,30 @@ impl Engine {
             let mut room = [0; CALL_ID_MAX];
             let call_id = self.call_id(slot, &mut room);
             self.trace(slot, step, Event::CallEnded { call_id, cause, code, length_ns, media });
+        }
+    }
+
+    /// Records the checks of the patterns that a call played.
+    pub(super) fn trace_patterns(&mut self, slot: Slot, step: u16, media: &LegReport) {
+        if !self.tracer.wants(TraceKind::RtpChecked) {
+            return;
+        }
+        for (pattern, is_video) in media.patterns.into_iter().zip([false, true]) {
+            let Some(pattern) = pattern else { continue };
+            let mut room = [0; CALL_ID_MAX];
+            let call_id = self.call_id(slot, &mut room);
+            let checked = RtpChecked {
+                call_id,
+                number: pattern.number,
+                is_video,
+                is_protected: pattern.is_protected,
+                is_failed: pattern.is_failed,
+                sent: pattern.sent,
+                good: pattern.good,
+                wrong: pattern.wrong,
+                first_wrong: pattern.first_wrong.map(|first| (first.sequence, first.offset)),
+            };
+            self.trace(slot, step, Event::RtpChecked(checked));
         }
     }
 

@@ -58,6 +58,9 @@ pub struct MediaConfig {
     pub payload_type: Option<u8>,
     /// True if every leg sends back what it receives (`-rtp_echo`).
     pub echo: bool,
+    /// Share of bad packets, 0 to 1, from which the check of a pattern fails, for audio and video;
+    /// beyond 1 none fails (`-audiotolerance`, `-videotolerance`).
+    pub pattern_tolerances: [f64; 2],
     /// True if descriptions of peers that ask for SRTP are refused (`-media_reject_srtp`).
     pub rejects_srtp: bool,
     /// The certificate of handshakes that give keys (DTLS-SRTP); `None` if there are none.
@@ -85,6 +88,7 @@ impl MediaConfig {
             rtcp: RtcpInterval::Standard,
             payload_type: None,
             echo: false,
+            pattern_tolerances: [1.0; 2],
             rejects_srtp: false,
             identity: None,
             gate: None,

@@ -21,6 +21,7 @@ use super::config::{MediaConfig, Mode, RtcpInterval};
 use super::crypto;
 use super::flows::Flows;
 use super::negotiate::{Peer, Side, crypto_lines};
+use super::pattern::{PatternCheck, PatternReport};
 use super::ports::{Order, PortPool};
 use super::protection::Protection;
 use super::report::{Heard, LegReport};
@@ -78,6 +79,8 @@ pub struct Media {
     /// Protections of streams that have ended, to be used again.
     #[expect(clippy::vec_box, reason = "streams take and give back the box itself")]
     spare: Vec<Box<Protection>>,
+    /// Checks of patterns by stream, up to the last stream that played one.
+    patterns: Vec<PatternCheck>,
     /// The datagram that is being decrypted.
     scratch: Vec<u8>,
     /// Legs opened so far; seeds the numbers of each.
@@ -120,6 +123,7 @@ impl Media {
             handshakes: Handshakes::default(),
             protected: 0,
             spare: Vec::new(),
+            patterns: Vec::new(),
             scratch: Vec::new(),
             opened: 0,
             events: VecDeque::with_capacity(EVENTS_MAX.min(4 * legs_max)),
@@ -424,6 +428,7 @@ impl Media {
             Command::Play { clips, loops, stop_after_ns, payload_type, encoding } => {
                 let play = Play { clips, loops, stop_after_ns, payload_type, encoding };
                 stream.out.play(play, agreed, self.config.payload_type, now)?;
+                stream.checks_pattern = stream.out.plays_pattern();
             }
             Command::Pause => stream.out.pause(true),
             Command::Resume => stream.out.pause(false),
@@ -481,6 +486,7 @@ impl Media {
             let stream = &self.streams[row];
             report.packets_sent += stream.out.packets;
             report.octets_sent += stream.out.octets;
+            report.patterns[track] = self.pattern(row, track);
             if track != Track::Audio as usize {
                 continue;
             }
@@ -499,6 +505,12 @@ impl Media {
             }
         }
         report
+    }
+
+    /// The check of the pattern that a stream has played, if it has.
+    fn pattern(&self, row: u32, track: usize) -> Option<PatternReport> {
+        let check = self.patterns.get(row as usize)?;
+        check.report(self.config.pattern_tolerances[track], self.streams[row].is_protected())
     }
 
     /// Evidence of who heard whom: of the audio track, or of video if that is all there is.
@@ -548,6 +560,12 @@ impl Media {
             Heard::TwoWay => HeardVerdict::TwoWay,
         });
         counters.silent_calls += u64::from(report.heard == Heard::None);
+        for pattern in report.patterns.iter().flatten() {
+            counters.patterns_checked += 1;
+            counters.patterns_failed += u64::from(pattern.is_failed);
+            counters.pattern_packets_checked += pattern.sent;
+            counters.pattern_packets_bad += pattern.bad();
+        }
         if had_media {
             let packets = report.reception.packets + report.reception.duplicates;
             counters.legs_receiving += u64::from(packets > 0);
@@ -599,6 +617,9 @@ impl Media {
             }
         }
         self.end_protection(row);
+        if let Some(check) = self.patterns.get_mut(row as usize) {
+            *check = PatternCheck::default();
+        }
         // What plays is let go of at once, not when the row is used again.
         self.streams[row].out.stop();
         self.streams[row].generation = NONE;

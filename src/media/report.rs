@@ -1,5 +1,7 @@
 //! Figures of a leg: sent, received and measured.
 
+use super::pattern::PatternReport;
+
 /// The verdict about a call's audio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Heard {
@@ -83,4 +85,13 @@ pub struct LegReport {
     pub peer_jitter_ns: Option<u64>,
     /// Packets that came after the call had ended.
     pub after_end: u64,
+    /// The check of the pattern that each track played: audio and video.
+    pub patterns: [Option<PatternReport>; 2],
+}
+
+impl LegReport {
+    /// True if a pattern did not come back.
+    pub fn is_pattern_failed(&self) -> bool {
+        self.patterns.iter().flatten().any(|pattern| pattern.is_failed)
+    }
 }

@@ -64,6 +64,8 @@ pub(super) struct Sent {
     pub(super) is_rtp: bool,
     /// True if it ends a digit.
     pub(super) ends_digit: bool,
+    /// Number of the check pattern that it carries.
+    pub(super) pattern: Option<u8>,
     /// True if the source ended with it.
     pub(super) has_ended: bool,
 }
@@ -168,6 +170,11 @@ impl Sender {
             playing.frame = frame_at(playing.clip(), elapsed_ns);
             self.begins_talk = true;
         }
+    }
+
+    /// True if what plays is a check pattern in the encoding that is sent.
+    pub(super) fn plays_pattern(&self) -> bool {
+        self.playing.as_ref().is_some_and(|playing| playing.clip().pattern.is_some())
     }
 
     /// Holds what plays, or goes on with it.
@@ -312,7 +319,8 @@ impl Sender {
             self.timestamp = self.timestamp.wrapping_add(packet.ticks);
             self.clock_ns = self.planned_ns;
         }
-        Some(Sent { payload: 4, is_rtp: true, ends_digit, has_ended, len: HEADER_LEN + 4 })
+        let len = HEADER_LEN + 4;
+        Some(Sent { payload: 4, is_rtp: true, ends_digit, pattern: None, has_ended, len })
     }
 
     fn next_frame(&mut self, out: &mut [u8]) -> Option<Sent> {
@@ -353,6 +361,7 @@ impl Sender {
             }
         };
         let is_rtp = clip.content != Content::Datagram;
+        let pattern = clip.pattern;
         self.was_audible |= !clip.is_silent;
         self.sequence = self.sequence.wrapping_add(u16::from(is_rtp));
         self.begins_talk = false;
@@ -363,7 +372,7 @@ impl Sender {
         if has_ended {
             self.playing = None;
         }
-        Some(Sent { len, payload, is_rtp, ends_digit: false, has_ended })
+        Some(Sent { len, payload, is_rtp, ends_digit: false, pattern, has_ended })
     }
 
     /// The timestamp at the time `now`, for sender reports.
@@ -407,8 +416,14 @@ impl Sender {
 
 impl Sent {
     /// Nothing was sent, because the source's time is over.
-    const END: Self =
-        Self { len: 0, payload: 0, is_rtp: false, ends_digit: false, has_ended: true };
+    const END: Self = Self {
+        len: 0,
+        payload: 0,
+        is_rtp: false,
+        ends_digit: false,
+        pattern: None,
+        has_ended: true,
+    };
 }
 
 impl Playing {

@@ -62,10 +62,14 @@ pub(super) struct Stream {
     pub(super) generation: u32,
     pub(super) leg: u32,
     pub(super) track: Track,
+    /// The payload type of the last packet.
+    heard_type: u8,
     /// True if the next packet's time is in the schedule.
     pub(super) is_running: bool,
     /// True if received packets are sent back.
     pub(super) echoes: bool,
+    /// True if what comes is to be the pattern that was sent.
+    pub(super) checks_pattern: bool,
     /// True once a report has left.
     pub(super) has_reported: bool,
     pub(super) check: Option<Check>,
@@ -75,8 +79,8 @@ pub(super) struct Stream {
     pub(super) follower: u32,
     /// RTP packets received, duplicates included.
     pub(super) received: u64,
-    /// The payload type of the last packet, and the encoding that it means.
-    heard: (u8, Option<&'static Encoding>),
+    /// The encoding that `heard_type` means.
+    heard: Option<&'static Encoding>,
     pub(super) quality: quality::Stream,
     /// The address that the peer sends from, if that is another port than it signalled.
     latched: Option<SocketAddr>,
@@ -116,6 +120,7 @@ impl Stream {
             order: TxOrder::default(),
             protection: None,
             echoes: false,
+            checks_pattern: false,
             is_running: false,
             check: None,
             quality: quality::Stream::new(Format::of("PCMU", 8000, 20), Buffer::default()),
@@ -124,7 +129,8 @@ impl Stream {
             follower: u32::MAX,
             received: 0,
             datagrams: 0,
-            heard: (NO_TYPE, None),
+            heard_type: NO_TYPE,
+            heard: None,
             reports: None,
             has_reported: false,
             last_sr: None,
@@ -227,7 +233,7 @@ impl Stream {
     pub(super) fn describe_ours(&mut self, ours: Side) {
         self.ours = ours;
         self.agreement = Agreement::of(&self.ours, &self.theirs.side, &self.ours);
-        self.heard.0 = NO_TYPE;
+        self.heard_type = NO_TYPE;
         self.aim();
     }
 
@@ -238,17 +244,17 @@ impl Stream {
         }
         self.theirs = theirs;
         self.agreement = Agreement::of(&self.ours, &self.theirs.side, &self.theirs.side);
-        self.heard.0 = NO_TYPE;
+        self.heard_type = NO_TYPE;
         self.aim();
     }
 
     /// Judges the payload of a packet by what our description calls its payload type.
     pub(super) fn sound(&mut self, packet: &Packet<'_>) -> Sound {
         let payload_type = packet.header.payload_type;
-        if self.heard.0 != payload_type {
+        if self.heard_type != payload_type {
             self.hear_as(payload_type);
         }
-        let Some(encoding) = self.heard.1 else {
+        let Some(encoding) = self.heard else {
             // Without a description of ours nothing is wrong; an encoding that is not known cannot
             // be judged.
             return match !self.ours.is_used || self.ours.takes(payload_type) {
@@ -272,7 +278,7 @@ impl Stream {
             true => self.ours.encoding_of(payload_type),
             false => Encoding::by_static_payload_type(payload_type),
         };
-        self.heard = (payload_type, encoding);
+        (self.heard_type, self.heard) = (payload_type, encoding);
         let is_beside = |encoding: &Encoding| matches!(encoding.name, "telephone-event" | "CN");
         if let Some(encoding) = encoding.filter(|encoding| !is_beside(encoding)) {
             let packet_ms = match self.ours.ptime_ms {

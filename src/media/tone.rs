@@ -107,10 +107,15 @@ pub fn comfort_noise(encoding: &'static Encoding, ptime_ms: u16) -> Option<Clip>
     Clip::cut(encoding, ptime_ms, &[NOISE_BELOW_DBOV])
 }
 
+/// The byte that fills the check pattern `number`, from 1; `None` if there is no such pattern.
+pub fn pattern_byte(number: u8) -> Option<u8> {
+    PATTERN_BYTES.get(usize::from(number).checked_sub(1)?).copied()
+}
+
 /// The check pattern `number`, from 1, filled as SIPp fills it; `None` if there is no such pattern
 /// or its encoding has no size.
 pub fn pattern(number: u8, encoding: &'static Encoding, ptime_ms: u16) -> Option<Clip> {
-    let byte = *PATTERN_BYTES.get(usize::from(number).checked_sub(1)?)?;
+    let byte = pattern_byte(number)?;
     let payload = vec![byte; encoding.payload_bytes(ptime_ms)?];
     let clip = Clip::cut(encoding, ptime_ms, &payload)?;
     Some(Clip { pattern: Some(number), ..clip })

@@ -5,10 +5,12 @@ use crate::config::{parse_ip, parse_rtp_target};
 use super::{Accept, FlagGroup, alias, count, later, milliseconds, or_off, switch, takes, within};
 
 const CAPTURES: &str = "a choice of the link type; the file says it";
-const CHECK: &str = "the RTP pattern check";
 const TURN: &str = "TURN";
 const RECORDING: &str = "recording";
 const MEDIA_REPORTS: &str = "reports on media, which need RTP streams";
+
+/// Most that can be given as a tolerance. More than 1 tolerates all.
+const TOLERANCE_MAX: f64 = 1e6;
 
 /// A number of SIPp's threads of media, which this program does not have.
 const fn ignored() -> Accept {
@@ -85,10 +87,31 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Send RTP by io_uring: it leaves as SIP does (-io)",
         )
         .ours(),
-        later("rtpcheck_debug", &[], CHECK, "Write the RTP check to a file"),
-        later("srtpcheck_debug", &[], CHECK, "Write the SRTP check to a file"),
-        later("audiotolerance", &["RATIO"], CHECK, "Bad audio packets that are tolerated"),
-        later("videotolerance", &["RATIO"], CHECK, "Bad video packets that are tolerated"),
+        switch(
+            "rtpcheck_debug",
+            |d| d.trace.rtp_check = true,
+            "Write a line per checked pattern of RTP to NAME_PID_rtpcheck.log",
+        ),
+        switch(
+            "srtpcheck_debug",
+            |d| d.trace.srtp_check = true,
+            "Write a line per checked pattern of SRTP to NAME_PID_srtpcheck.log",
+        ),
+        takes(
+            "audiotolerance",
+            &["RATIO"],
+            Accept::Float { min: 0.0, max: TOLERANCE_MAX, set: |d, v| d.media.audio_tolerance = v },
+            "Share of apattern's packets from which the call fails if they do not come back as \
+             they were; beyond 1 none fails",
+        )
+        .default("1"),
+        takes(
+            "videotolerance",
+            &["RATIO"],
+            Accept::Float { min: 0.0, max: TOLERANCE_MAX, set: |d, v| d.media.video_tolerance = v },
+            "The same for vpattern",
+        )
+        .default("1"),
         later("record_wav_dir", &["DIR"], RECORDING, "Record each call to a WAV file").ours(),
         later("record_wav_duplex", &[], RECORDING, "Record both directions").ours(),
         switch(

@@ -81,6 +81,19 @@ pub(super) fn mos(snapshot: &Snapshot) -> Option<String> {
     ))
 }
 
+/// Checks of patterns; `None` without one.
+pub(super) fn patterns(media: &MediaCounters) -> Option<String> {
+    let checks = if media.patterns_checked == 1 { "check" } else { "checks" };
+    let text = format!(
+        "{} of {} {checks} failed, {} of {} packets did not come back as they were",
+        units::count(media.patterns_failed),
+        units::count(media.patterns_checked),
+        units::count(media.pattern_packets_bad),
+        units::count(media.pattern_packets_checked),
+    );
+    (media.patterns_checked > 0).then_some(text)
+}
+
 /// Median, 99th percentile and most of a measurement; `None` until measured.
 pub(super) fn measured(snapshot: &Snapshot, measure: MediaMeasure) -> Option<String> {
     snapshot.media.measured(measure).map(spread)
@@ -134,6 +147,7 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<String> {
     };
     let mut findings = vec![format!("Of {calls} with media, {}.", heard(media))];
     findings.extend(loss(snapshot).map(|loss| format!("RTP lost: {loss}.")));
+    findings.extend(patterns(media).map(|patterns| format!("Patterns: {patterns}.")));
     findings.extend(mos(snapshot).map(|mos| format!("MOS: {mos}.")));
     findings
 }

@@ -278,6 +278,7 @@ impl FinalTable<'_> {
         let first = first.map(|first| format!("{first} after the answer"));
         let known = [
             ("  lost", media::loss(snapshot)),
+            ("  patterns", media::patterns(counted)),
             ("  jitter", jitter),
             ("  MOS", media::mos(snapshot)),
             ("  first audio", first),

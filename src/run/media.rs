@@ -141,6 +141,7 @@ pub(super) fn plan(
         },
         payload_type: settings.payload_type,
         echo: echoes,
+        pattern_tolerances: [settings.audio_tolerance, settings.video_tolerance],
         rejects_srtp: settings.rejects_srtp,
         gate: engine.data.gate.clone(),
         gate_for_sent: engine.data.gate_for_sent.clone(),

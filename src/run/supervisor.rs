@@ -851,7 +851,7 @@ impl Supervisor {
             calls_failed: snapshot.calls.failed - cancelled,
             gates_pass: health.active.then_some(health.pass),
             is_limited_failure: limited && self.config.fail_if_limited,
-            is_rtp_check_failed: false,
+            is_rtp_check_failed: snapshot.counters.media.patterns_failed > 0,
         });
         let fatal = self.fatal.take();
         Finished { snapshot, health, losses, summary, written, fatal, failed, code }

@@ -11,7 +11,7 @@ use crate::files::Folder;
 use crate::output::{Clock, SippCsv, own_csv};
 use crate::sinks::{
     FileId, FileSpec, Files, Log, Order, Queues, RecordLosses, RecordSink, Rotation, RunTotals,
-    Writer, call_debug::CallDebug, own, sipp,
+    Writer, call_debug::CallDebug, own, rtp_check::RtpChecks, sipp,
 };
 use crate::stats::{Layout, RunStart, Snapshot, Unwritten};
 use crate::trace::Kinds;
@@ -86,6 +86,7 @@ impl Prepared {
             TraceFormat::Sipp => prepared.open_sipp()?,
             TraceFormat::Gossipper => prepared.open_own()?,
         }
+        prepared.open_checks()?;
         let sinks = exports::open(config, plan, &mut prepared.files)?;
         prepared.sinks.extend(sinks);
         Ok(prepared)
@@ -99,6 +100,18 @@ impl Prepared {
         if self.config.format == TraceFormat::Gossipper && log == Log::ShortMessages {
             self.files.append(file, own::ShortMessages::HEADER, 0);
         }
+    }
+
+    /// Opens the files of checked patterns, which are the same in both formats.
+    fn open_checks(&mut self) -> Result<(), RunError> {
+        let wanted = [(self.config.rtp_check, "rtpcheck"), (self.config.srtp_check, "srtpcheck")];
+        for ((is_wanted, name), of_protected) in wanted.into_iter().zip([false, true]) {
+            if is_wanted {
+                let file = self.open_file(plain(self.names.sipp(name, "log")))?;
+                self.sinks.push(Box::new(RtpChecks::new(file, of_protected)));
+            }
+        }
+        Ok(())
     }
 
     fn open_sipp(&mut self) -> Result<(), RunError> {

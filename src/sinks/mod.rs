@@ -11,6 +11,7 @@ pub mod call_records;
 pub mod events;
 pub mod hep;
 pub mod own;
+pub mod rtp_check;
 pub mod sipp;
 pub mod srtp_keys;
 

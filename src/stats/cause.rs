@@ -186,7 +186,8 @@ causes! {
         /// The keys of SRTP in both session descriptions do not fit or are missing, a handshake of
         /// DTLS gave none, or the peer asked for SRTP where `-media_reject_srtp` refuses it.
         SrtpFailed = "srtp_failed",
-        /// Not as many packets came or went as an `rtpcheck` action demands.
+        /// Not as many packets came or went as an `rtpcheck` action demands, or a pattern that the
+        /// call sent did not come back (`-audiotolerance`, `-videotolerance`).
         RtpCheck = "rtp_check",
         /// An action or message could not be carried out, for example a division by zero.
         ScenarioError = "scenario_error",
@@ -306,6 +307,8 @@ causes! {
         CommandReceived = "command_received",
         /// A stream got keys of SRTP.
         SrtpKeys = "srtp_keys",
+        /// The check of a pattern of RTP ended.
+        RtpChecked = "rtp_checked",
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Outcome {
     pub gates_pass: Option<bool>,
     /// The verdict was `generator_limited` and `-fail_if_limited` was given.
     pub is_limited_failure: bool,
-    /// A check of received RTP failed.
+    /// A pattern of RTP did not come back.
     pub is_rtp_check_failed: bool,
 }
 
@@ -71,7 +71,7 @@ pub enum ExitCode {
     StoppedEarly = 97,
     /// There was nothing to run.
     NothingRun = 99,
-    /// A check of received RTP failed.
+    /// A pattern of RTP did not come back.
     RtpCheckFailed = 253,
     /// A local address could not be bound.
     BindFailed = 254,

@@ -220,6 +220,14 @@ media_counters! {
     rtp_wrong_payload_type,
     /// Changes of the SSRC within ended streams.
     ssrc_changes,
+    /// Ended streams that played a check pattern.
+    patterns_checked,
+    /// Ended streams whose check pattern did not come back within the tolerance.
+    patterns_failed,
+    /// Packets of check patterns that ended streams sent.
+    pattern_packets_checked,
+    /// Packets among `pattern_packets_checked` that did not come back as they were.
+    pattern_packets_bad,
     /// Streams whose peer sent from another port than it had signalled, and was followed there.
     latched,
     /// Session descriptions of peers that media could not follow.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::encode::LENGTH;
-use super::event::{Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record};
+use super::event::{Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record, RtpChecked};
 use crate::stats::{FailureCause, HeardVerdict, TraceKind};
 
 /// The records in a run of bytes, in order. An incomplete record ends them: the queue that carries
@@ -90,6 +90,26 @@ impl<'b> Reader<'b> {
         Some(Some(media))
     }
 
+    fn checked(&mut self) -> Option<RtpChecked<'b>> {
+        let number = self.u8()?;
+        let [is_video, is_protected, is_failed, has_first] =
+            [self.flag()?, self.flag()?, self.flag()?, self.flag()?];
+        let [sent, good, wrong] = [self.u64()?, self.u64()?, self.u64()?];
+        let first = (self.u16()?, self.u16()?);
+        let first_wrong = has_first.then_some(first);
+        Some(RtpChecked {
+            call_id: self.rest(),
+            number,
+            is_video,
+            is_protected,
+            is_failed,
+            sent,
+            good,
+            wrong,
+            first_wrong,
+        })
+    }
+
     fn text(&mut self) -> Option<&'b [u8]> {
         let length = usize::from(self.u16()?);
         let (text, rest) = self.0.split_at_checked(length)?;
@@ -141,6 +161,7 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
         TraceKind::CommandSent => Event::CommandSent(reader.rest()),
         TraceKind::CommandReceived => Event::CommandReceived(reader.rest()),
         TraceKind::SrtpKeys => Event::SrtpKeys(reader.rest()),
+        TraceKind::RtpChecked => Event::RtpChecked(reader.checked()?),
         TraceKind::CallStarted => {
             let ends = reader.ends()?;
             Event::CallStarted { ends, is_incoming: reader.flag()?, call_id: reader.rest() }

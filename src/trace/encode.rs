@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Kinds;
-use super::event::{CallMedia, Ends, Event, Record};
+use super::event::{CallMedia, Ends, Event, Record, RtpChecked};
 use crate::stats::{FailureCause, TraceDropCounts, TraceKind};
 
 /// Bytes of the length with which each record begins.
@@ -149,6 +149,7 @@ fn size_max(event: &Event<'_>) -> usize {
             | Event::Step { call_id }
             | Event::TimedOut { call_id, .. } => call_id.len(),
             Event::ResponseTime { .. } => 0,
+            Event::RtpChecked(checked) => checked.call_id.len(),
             Event::Authenticated(auth) => {
                 auth.call_id.len()
                     + auth.username.len()
@@ -221,15 +222,21 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&auth.challenge.to_le_bytes());
             out.push(u8::from(auth.is_ok));
             for text in [auth.username, auth.realm, auth.algorithm, auth.qop] {
-                let text = &text[..text.len().min(usize::from(u16::MAX))];
-                out.extend_from_slice(&(text.len() as u16).to_le_bytes());
-                out.extend_from_slice(text);
+                put_text(text, out);
             }
             out.extend_from_slice(auth.call_id);
         }
+        Event::RtpChecked(checked) => put_checked(&checked, out),
     }
     let length = (out.len() - begin) as u32;
     out[begin..begin + LENGTH].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Appends a text and its length, cut to what that can say.
+fn put_text(text: &[u8], out: &mut Vec<u8>) {
+    let text = &text[..text.len().min(usize::from(u16::MAX))];
+    out.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    out.extend_from_slice(text);
 }
 
 /// Most bytes of the figures of a call's media.
@@ -258,6 +265,20 @@ fn put_media(media: Option<&CallMedia>, out: &mut Vec<u8>) {
     for number in mos.map(|mos| mos.unwrap_or(u16::MAX)).into_iter().chain([peer]) {
         out.extend_from_slice(&number.to_le_bytes());
     }
+}
+
+fn put_checked(checked: &RtpChecked<'_>, out: &mut Vec<u8>) {
+    let first = checked.first_wrong;
+    let flags = [checked.is_video, checked.is_protected, checked.is_failed, first.is_some()];
+    out.push(checked.number);
+    out.extend(flags.map(u8::from));
+    for number in [checked.sent, checked.good, checked.wrong] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    let (sequence, offset) = first.unwrap_or_default();
+    out.extend_from_slice(&sequence.to_le_bytes());
+    out.extend_from_slice(&offset.to_le_bytes());
+    out.extend_from_slice(checked.call_id);
 }
 
 /// A cause as a number from 1.

@@ -136,6 +136,29 @@ pub struct CallMedia {
     pub peer_fraction_lost: Option<u8>,
 }
 
+/// The check of a pattern that a stream of a call played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpChecked<'b> {
+    /// The call's Call-ID.
+    pub call_id: &'b [u8],
+    /// Number of the pattern.
+    pub number: u8,
+    /// True for video.
+    pub is_video: bool,
+    /// True if the packets were encrypted.
+    pub is_protected: bool,
+    /// True if fewer packets came back as they were than must.
+    pub is_failed: bool,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets that came back as they were.
+    pub good: u64,
+    /// Packets that came with another payload.
+    pub wrong: u64,
+    /// Sequence number of the first of those, and the offset of its first wrong byte.
+    pub first_wrong: Option<(u16, u16)>,
+}
+
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
@@ -233,6 +256,8 @@ pub enum Event<'b> {
     CommandReceived(&'b [u8]),
     /// A stream got keys of SRTP: a line of text for each direction.
     SrtpKeys(&'b [u8]),
+    /// A call ended, and with it the check of a pattern.
+    RtpChecked(RtpChecked<'b>),
 }
 
 impl Event<'_> {
@@ -256,6 +281,7 @@ impl Event<'_> {
             Self::CommandSent(_) => TraceKind::CommandSent,
             Self::CommandReceived(_) => TraceKind::CommandReceived,
             Self::SrtpKeys(_) => TraceKind::SrtpKeys,
+            Self::RtpChecked(_) => TraceKind::RtpChecked,
         }
     }
 }

@@ -37,6 +37,17 @@ fn events() -> Vec<Event<'static>> {
         round_trip_ns: Some(6),
         peer_fraction_lost: Some(255),
     };
+    let checked = RtpChecked {
+        call_id,
+        number: 6,
+        is_video: true,
+        is_protected: false,
+        is_failed: true,
+        sent: u64::MAX,
+        good: 1,
+        wrong: 2,
+        first_wrong: Some((65_535, 159)),
+    };
     let patience = Patience::Retransmission;
     vec![
         Event::Sent { ends: ends(false), is_repeated: true, message },
@@ -63,6 +74,8 @@ fn events() -> Vec<Event<'static>> {
         Event::Authenticated(auth),
         Event::CommandSent(b"Call-ID: 1@host"),
         Event::CommandReceived(b""),
+        Event::RtpChecked(checked),
+        Event::RtpChecked(RtpChecked { first_wrong: None, is_video: false, ..checked }),
     ]
 }
 

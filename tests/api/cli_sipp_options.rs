@@ -54,6 +54,7 @@ const SUPPORTED: &str = "
     reconnect_close reconnect_sleep sendbuffer_warn 3pcc master slave slave_cfg
     callid_slash_ign tls_cert tls_key tls_ca tls_crl tls_version
     rtp_echo mb rtp_payload rtp_threadtasks rtp_buffsize random_base_ssrc
+    rtpcheck_debug srtpcheck_debug audiotolerance videotolerance
 ";
 
 #[test]

@@ -351,6 +351,56 @@ fn a_caller_hears_itself_from_sipps_echo_and_nobody_knows_what_sipp_heard() {
     assert!(said.contains(reason), "{said}");
 }
 
+/// A second and a half of a pattern.
+const PATTERN: &str = "<nop><action><exec rtp_stream=\"apattern,1,0,PCMU/8000\"/></action></nop>
+  <pause milliseconds=\"1500\"/>
+  <nop><action><exec rtp_stream=\"pauseapattern\"/></action></nop>
+  <pause milliseconds=\"200\"/>";
+
+#[test]
+fn a_pattern_that_sipp_sends_back_as_it_was_passes() {
+    let _turn = lock::light();
+    let scratch = Scratch::new();
+    let (port, echo) = (ports::free(), ports::free_range(4).to_string());
+    let server = ["-sn", "uas", "-i", "127.0.0.1", "-m", "1", "-rtp_echo", "-mp", &echo];
+    let server = sipp::serve(port, &server);
+    let (file, remote) = (caller(&scratch, PATTERN), format!("127.0.0.1:{port}"));
+    let range = port_range(1);
+    let range = range.each_ref().map(String::as_str);
+    let line = ["-sf", &file, "-i", "127.0.0.1", "-p", "0", "-m", "1", &remote];
+    let check = ["-audiotolerance", "0.1", "-health_max_unknown_calls", "-1"];
+    let over = gossipper::run(&[&line[..], &range, &check].concat()).expect_code(0);
+    server.finish().expect_all_succeeded(1);
+    let patterns = &over.summary().0["media"]["patterns"];
+    assert_eq!((&patterns["streams"], &patterns["failed"]), (&json!(1), &json!(0)), "{patterns}");
+    assert!(patterns["packets"].as_u64().unwrap() >= 70, "{patterns}");
+}
+
+#[test]
+fn a_pattern_that_is_damaged_on_its_way_fails_the_call_and_the_run() {
+    let _turn = lock::light();
+    // The last byte of every second packet.
+    let damage = |count, packet: &mut [u8]| packet[171] ^= u8::from(count % 2 == 1);
+    let phone = Phone::echoing(damage);
+    let check = ["-audiotolerance", "0.25", "-rtpcheck_debug"];
+    let (over, folder, _) = call_phone(&phone, PATTERN, &check, []);
+    let over = over.expect_code(253);
+    let summary = over.summary();
+    assert_eq!(summary.failed_by("rtp_check"), 1);
+    let patterns = &summary.0["media"]["patterns"];
+    let count = |key: &str| patterns[key].as_u64().unwrap();
+    assert_eq!((count("streams"), count("failed")), (1, 1));
+    // Those that damaged and others took turns.
+    assert!(count("packets").abs_diff(2 * count("packets_bad")) <= 2, "{patterns}");
+    let name = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let name = name.into_iter().find(|name| name.to_string_lossy().ends_with("_rtpcheck.log"));
+    let text = fs::read_to_string(folder.join(&name.unwrap().to_string_lossy())).unwrap();
+    let [line] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    for part in ["failed", "call=1 audio pattern=1 ", "first_wrong_byte=159", "call_id="] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
 #[test]
 fn what_sipp_replays_from_a_capture_is_heard() {
     let _turn = lock::light();

@@ -9,6 +9,7 @@ use crate::engine::programs::bound::{Base, Bound};
 use crate::engine::steps::actions::Flow;
 use crate::engine::steps::render::{At, Out, is_named};
 use crate::engine::{Cx, Engine, StagedRequest};
+use crate::media::LegReport;
 use crate::scenario::{Duration, Keep, Outgoing, Recv, Send, Step, StepKind};
 use crate::sip::{Message, MethodId};
 use crate::stats::FailureCause;
@@ -482,6 +483,9 @@ impl Engine {
     ) {
         debug_assert_eq!(self.calls[slot].phase, Phase::Running);
         let mut step = self.calls[slot].step;
+        let media = self.close_leg(slot, now);
+        let is_pattern_failed = media.as_ref().is_some_and(LegReport::is_pattern_failed);
+        let cause = cause.or(is_pattern_failed.then_some(FailureCause::RtpCheck));
         match cause {
             None => self.counters.calls_succeeded += 1,
             Some(cause) => {
@@ -498,7 +502,9 @@ impl Engine {
         let code = code.unwrap_or(self.calls[slot].final_code);
         let length = now.saturating_sub(self.calls[slot].started_ns);
         self.report.histograms.record_call_length(length);
-        let media = self.close_leg(slot, now);
+        if let Some(media) = &media {
+            self.trace_patterns(slot, step, media);
+        }
         self.trace_end(slot, (step, code), cause, length, media.as_ref());
         self.active -= 1;
         self.active_out_of_call -= usize::from(self.calls[slot].out_of_call);

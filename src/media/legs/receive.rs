@@ -202,6 +202,13 @@ impl Media {
             self.on_event(row, packet);
         }
         let stream = &self.streams[row];
+        let is_audio = sound != Sound::Event && receipt == Receipt::Fresh;
+        if stream.checks_pattern
+            && is_audio
+            && let Some(check) = self.patterns.get_mut(row as usize)
+        {
+            check.receive(packet.header.sequence, packet.payload);
+        }
         let is_first_report = stream.received == FIRST_REPORT_PACKETS
             && !stream.has_reported
             && stream.reports.is_some();

@@ -7,6 +7,7 @@ use gossipper_uring::{SendFailure, SocketId, TxArena, TxOrder};
 use super::{Media, NONE, mix, packet_timer};
 use crate::media::command::Event;
 use crate::media::config::Mode;
+use crate::media::pattern::PatternCheck;
 use crate::media::rtcp::SENDER_REPORT;
 use crate::media::rtp::{Header, Packet};
 use crate::media::schedule::TICK_NS;
@@ -190,6 +191,9 @@ impl Media {
         let Some(sent) = stream.out.next_packet(events, tx.buffer(&slot)) else {
             return tx.release(slot);
         };
+        if let Some(number) = sent.pattern {
+            note_pattern(&mut self.patterns, row, number, sent.payload);
+        }
         let protected = match sent.is_rtp && sent.len > 0 {
             true => stream.protect(tx.buffer(&slot), sent.len),
             false => Ok(sent.len),
@@ -373,6 +377,15 @@ impl Media {
             out.packets = out.packets.saturating_sub(1);
         }
     }
+}
+
+/// Counts a packet of a pattern.
+fn note_pattern(patterns: &mut Vec<PatternCheck>, row: u32, number: u8, len: usize) {
+    let at = row as usize;
+    if patterns.len() <= at {
+        patterns.resize(at + 1, PatternCheck::default());
+    }
+    patterns[at].note_sent(number, len);
 }
 
 /// The cookie of a stream's datagrams.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Durations, labelled};
 use crate::stats::{
-    DurationSummary, HeardVerdict, MediaMeasure, Snapshot, count_of_ns, units_of_ns,
+    DurationSummary, HeardVerdict, MediaCounters, MediaMeasure, Snapshot, count_of_ns, units_of_ns,
 };
 
 /// The ways in which streams share sockets.
@@ -110,6 +110,9 @@ pub struct Streams {
     pub rtp_packets_duplicate: u64,
     /// Packets with a payload type that was not negotiated.
     pub rtp_packets_wrong_payload_type: u64,
+    /// Checks of patterns; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<Patterns>,
     /// Changes of the SSRC within streams.
     pub ssrc_changes: u64,
     /// Lost of expected packets, 0 to 1; `null` until a stream has ended.
@@ -152,6 +155,30 @@ pub struct Handshakes {
     pub duration: Option<Durations>,
     /// Streams that got no keys or no address, and datagrams that were dropped, by cause.
     pub faults: BTreeMap<String, u64>,
+}
+
+/// Checks of the patterns that ended streams played.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Patterns {
+    /// Streams that were checked.
+    pub streams: u64,
+    /// Number of them whose pattern did not come back within the tolerance.
+    pub failed: u64,
+    /// Packets that they sent.
+    pub packets: u64,
+    /// Number of those that did not come back as they were.
+    pub packets_bad: u64,
+}
+
+impl Patterns {
+    fn of(counted: &MediaCounters) -> Self {
+        Self {
+            streams: counted.patterns_checked,
+            failed: counted.patterns_failed,
+            packets: counted.pattern_packets_checked,
+            packets_bad: counted.pattern_packets_bad,
+        }
+    }
 }
 
 /// Estimated MOS of ended streams.
@@ -223,6 +250,7 @@ impl Streams {
             rtp_packets_reordered: counted.rtp_reordered,
             rtp_packets_duplicate: counted.rtp_duplicates,
             rtp_packets_wrong_payload_type: counted.rtp_wrong_payload_type,
+            patterns: (counted.patterns_checked > 0).then(|| Patterns::of(counted)),
             ssrc_changes: counted.ssrc_changes,
             loss_ratio: counted.loss_share(),
             loss_ratio_max: worst.map(|loss| units_of_ns(loss.max_ns) / 100.0),

@@ -174,6 +174,8 @@ families! {
         "RTP packets of ended streams with a payload type that was not negotiated.";
     RTP_SSRC_CHANGES Counter "gossipper_rtp_ssrc_changes_total" ["engine"]
         "Changes of the SSRC within ended streams.";
+    RTP_PATTERNS_FAILED Counter "gossipper_rtp_patterns_failed_total" ["engine"]
+        "Ended streams whose check pattern did not come back within the tolerance.";
     RTP_STRAYS Counter "gossipper_rtp_strays_total" ["engine" "cause"]
         "Well-formed datagrams of media that count for no stream, by cause.";
     RTP_MALFORMED Counter "gossipper_rtp_malformed_total" ["engine" "cause"]

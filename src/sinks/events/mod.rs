@@ -297,6 +297,7 @@ impl RecordSink for EventLog {
             | Event::CommandSent(_)
             | Event::CommandReceived(_)
             | Event::SrtpKeys(_)
+            | Event::RtpChecked(_)
             | Event::ResponseTime { .. } => return,
         };
         event.unix_ns = cx.clock.unix_ns(record.at_ns);

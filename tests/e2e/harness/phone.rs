@@ -103,6 +103,9 @@ impl Datagram {
     }
 }
 
+/// A change to a packet before it is sent back.
+type Change = fn(usize, &mut [u8]);
+
 /// A phone that answers calls.
 pub struct Phone {
     sip: Peer,
@@ -115,14 +118,25 @@ pub struct Phone {
 impl Phone {
     /// A phone on loopback. It captures what it sends and receives.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A phone that sends each packet of RTP back, after `change` had the number of the packet,
+    /// from 0, and its bytes.
+    pub fn echoing(change: Change) -> Self {
+        Self::with(Some(change))
+    }
+
+    fn with(change: Option<Change>) -> Self {
         let (capture, over) = (Capture::default(), Arc::new(AtomicBool::new(false)));
         let first = ports::free_range(2);
         let [rtp, rtcp] = [first, first + 1]
             .map(|port| UdpSocket::bind((LOCALHOST, port)).expect("the port is free"));
-        let readers = [rtp.try_clone().expect("the socket can be shared"), rtcp]
-            .map(|socket| {
+        let sockets = [(rtp.try_clone().expect("the socket can be shared"), change), (rtcp, None)];
+        let readers = sockets
+            .map(|(socket, change)| {
                 let (capture, over) = (capture.clone(), Arc::clone(&over));
-                thread::spawn(move || read(&socket, &capture, &over))
+                thread::spawn(move || read(&socket, &capture, &over, change))
             })
             .into();
         Self { sip: Peer::new(), rtp, capture, over, readers }
@@ -225,15 +239,22 @@ pub fn audio_address(message: &Received) -> SocketAddr {
     format!("{ip}:{port}").parse().unwrap_or_else(|_| panic!("{ip} {port}"))
 }
 
-fn read(socket: &UdpSocket, capture: &Capture, over: &AtomicBool) {
+fn read(socket: &UdpSocket, capture: &Capture, over: &AtomicBool, change: Option<Change>) {
     let own = socket.local_addr().expect("the socket is bound");
     socket.set_read_timeout(Some(Duration::from_millis(50))).expect("the time is not zero");
-    let mut buffer = [0; 2048];
+    let (mut buffer, mut count) = ([0; 2048], 0);
     loop {
         // What has come before the end is read in any case.
         let is_over = over.load(Ordering::Relaxed);
         match socket.recv_from(&mut buffer) {
-            Ok((len, source)) => capture.now(source, own, &buffer[..len]),
+            Ok((len, source)) => {
+                capture.now(source, own, &buffer[..len]);
+                if let Some(change) = change {
+                    change(count, &mut buffer[..len]);
+                    socket.send_to(&buffer[..len], source).expect("the datagram can be sent");
+                }
+                count += 1;
+            }
             Err(_) if is_over => return,
             Err(_) => {}
         }
