@@ -523,7 +523,7 @@ impl Media {
                 expects: stream.agreement.receives,
                 audible: reception.audible + reception.unjudged + stream.datagrams,
                 sent: stream.out.packets,
-                sent_audible: stream.out.was_audible || stream.echoes,
+                sent_audible: stream.out.was_audible,
                 has_report: stream.peer.reports > 0,
                 is_received: stream.is_received(),
             }

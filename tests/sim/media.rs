@@ -312,6 +312,9 @@ fn digits_checks_and_echoes_come_to_their_calls() {
         pair.run_for(2 * SECOND);
         assert_eq!(pair.ends[1].events.last(), Some(&(77, Event::Checked(false))));
         assert_eq!(pair.close(0, legs[0]).heard, Heard::TwoWay);
+        // What was sent back was heard, although nothing is any more.
+        pair.act(1, legs[1], Command::Echo(false));
+        assert_eq!(pair.close(1, legs[1]).heard, Heard::TwoWay);
     }
 }
 

@@ -219,7 +219,9 @@ impl Media {
         // What came before is not sent back again. Otherwise two sides that both send back would
         // exchange a packet for ever, and each copy that a network makes would be one more.
         if self.streams[row].echoes && receipt == Receipt::Fresh {
-            self.send_back(row, (datagram, packet), now, tx);
+            let is_sent = self.send_back(row, (datagram, packet), now, tx);
+            let is_audible = matches!(sound, Sound::Audible | Sound::Unjudged);
+            self.streams[row].out.was_audible |= is_sent && is_audible;
         }
         self.judge_check(row, now);
     }

@@ -235,32 +235,36 @@ impl Media {
         }
     }
 
-    /// Sends a received packet back.
+    /// Sends a received packet back, if it can; tells whether it did.
     pub(super) fn send_back(
         &mut self,
         row: u32,
         (datagram, packet): (&[u8], &Packet<'_>),
         now: u64,
         tx: &mut TxArena,
-    ) {
+    ) -> bool {
         let stream = &mut self.streams[row];
         // Two sources would make one stream whose numbers jump.
-        let Some(target) = stream.target().filter(|_| !stream.out.wants_time()) else { return };
+        let target = stream.target().filter(|_| !stream.out.wants_time());
+        let Some(target) = target else { return false };
         let Some(slot) = tx.reserve(datagram.len() + stream.overhead()) else {
-            return self.counters.unsent.bump(UnsentCause::NoSlot);
+            self.counters.unsent.bump(UnsentCause::NoSlot);
+            return false;
         };
         let header: &Header = &packet.header;
         let octets = packet.payload.len();
         let how = (now, stream.is_protected());
         if !stream.out.echo(datagram, header, octets, tx.buffer(&slot), how) {
-            return tx.release(slot);
+            tx.release(slot);
+            return false;
         }
         let len = match stream.protect(tx.buffer(&slot), datagram.len()) {
             Ok(len) => len,
             Err(fault) => {
                 self.counters.srtp_faults.bump(fault);
                 stream.out.packets = stream.out.packets.saturating_sub(1);
-                return tx.release(slot);
+                tx.release(slot);
+                return false;
             }
         };
         let socket = self.pool.pair(stream.pair).rtp;
@@ -269,6 +273,7 @@ impl Media {
         self.counters.rtp_packets_sent += 1;
         self.counters.rtp_packets_echoed += 1;
         self.counters.rtp_octets_sent += octets as u64;
+        true
     }
 
     /// Sends the report that is due, and ends a check whose time is over.
