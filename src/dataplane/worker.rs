@@ -44,6 +44,8 @@ const SOCKETS_PER_TURN: usize = 256;
 const HELD_MAX: usize = 4096;
 /// Time that a shutdown waits for operations in the kernel.
 const SHUTDOWN_NS: u64 = 200_000_000;
+/// Most turns for the last messages of the medium: twice what the streams of a full worker need.
+const LAST_TURNS_MAX: usize = 4096;
 
 /// Durations from which a stall is counted as minor, and as major: the thresholds of SIPp's
 /// watchdog.
@@ -292,16 +294,13 @@ impl<D: Driver, M: Medium> Worker<D, M> {
 
     /// Ends everything, with a last report.
     fn finish(&mut self, now: u64) -> io::Result<()> {
-        // Messages that are staged still leave, and so do the last reports of streams that ended in
-        // this turn.
-        if self.medium.next_deadline_ns() <= now {
-            self.medium.handle(MediumInput::Time { reserve: 0 }, now, self.network.medium_tx());
-        }
+        // Messages that are staged still leave.
         let sent_ns = self.network.now();
         self.engine.handle(Input::Flushed, sent_ns, self.network.sip_tx());
         self.medium.handle(MediumInput::Flushed, sent_ns, self.network.medium_tx());
         self.network.turn_gathering(0, 0)?;
         self.engine.handle(Input::RunOver, now, self.network.sip_tx());
+        self.end_medium(now)?;
         self.hand_on_records();
         self.report(self.network.now(), true);
         let deadline = self.network.now() + SHUTDOWN_NS;
@@ -310,6 +309,23 @@ impl<D: Driver, M: Medium> Worker<D, M> {
         // The other workers need not wait for their next report to see that all are done.
         if let Some((_, waker)) = &self.links.handover_out {
             waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Lets the last messages of the medium leave, in as many turns as the arena needs for them. A
+    /// system that does not take them is not waited for.
+    fn end_medium(&mut self, now: u64) -> io::Result<()> {
+        self.medium.handle(MediumInput::RunOver, now, self.network.medium_tx());
+        let until_ns = self.network.now() + SHUTDOWN_NS;
+        for _ in 0..LAST_TURNS_MAX {
+            let now = self.network.now();
+            if self.medium.next_deadline_ns() > now || now >= until_ns {
+                break;
+            }
+            self.medium.handle(MediumInput::Time { reserve: 0 }, now, self.network.medium_tx());
+            self.medium.handle(MediumInput::Flushed, now, self.network.medium_tx());
+            self.network.turn_gathering(0, 0)?;
         }
         Ok(())
     }

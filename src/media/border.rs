@@ -55,6 +55,8 @@ pub enum MediumInput<'a> {
         /// Slots of the arena that stay free.
         reserve: usize,
     },
+    /// The run is over: only last messages leave, as long as the deadline is not in the future.
+    RunOver,
 }
 
 /// A request of a medium to the outside.

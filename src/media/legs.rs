@@ -1,7 +1,9 @@
 //! The media of a worker: its legs, and what calls ask of them.
 //!
-//! `receive` takes what comes, `send` sends what is due, and `handle` is the way for two holders.
+//! `receive` takes what comes, `send` sends what is due, `ending` is for the end of a run, and `handle`
+//! is the way for two holders.
 
+mod ending;
 mod handle;
 mod handshake;
 mod protect;
@@ -690,6 +692,7 @@ impl Medium for Media {
                 self.note_unsent(cookie, cause);
             }
             MediumInput::Unreachable { .. } => self.counters.unreachable += 1,
+            MediumInput::RunOver => self.end_run(now),
         }
     }
 

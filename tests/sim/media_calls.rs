@@ -1,8 +1,10 @@
 //! Calls with media: the ports that they advertise, the descriptions that they follow, and their
 //! actions. What streams send and measure is tested apart.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use gossipper::dataplane::WorkerRequest;
@@ -10,6 +12,7 @@ use gossipper::engine::{Clips, Gate};
 use gossipper::media::MediaConfig;
 use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
 use gossipper::media::library::{Library, Settings};
+use gossipper::media::rtcp::{Compound, Packet};
 use gossipper::scenario::{BUILTINS, Program, compile};
 use gossipper::stats::{Counters, FailureCause, HeardVerdict};
 use gossipper_uring::SimConfig;
@@ -555,6 +558,52 @@ fn echo_of_the_run_is_for_scenarios_with_ports_of_media() {
     let bye = rig.expect("BYE").text;
     rig.send(&answer(&bye, 200, "t"));
     assert_eq!(succeeded(&rig.end()), (1, 0));
+}
+
+/// True for a compound of RTCP with a BYE.
+fn says_goodbye(payload: &[u8]) -> bool {
+    let mut packets = Compound::parse(payload).into_iter().flatten().flatten();
+    packets.any(|packet| matches!(packet, Packet::Goodbye(_)))
+}
+
+#[test]
+fn streams_of_calls_that_are_open_at_the_end_of_the_run_say_goodbye() {
+    const CALLS: usize = 150;
+    let then = r#"<send>@ACK@</send><nop><action><exec rtp_stream="a.wav"/></action></nop>
+        <pause milliseconds="60000"/>"#;
+    let offer = OFFER.split("\nm=video").next().unwrap();
+    let mut options = side(caller(offer, then), (7000, 7999)).with(|engine| {
+        engine.calls_total = Some(CALLS as u64);
+        engine.pool_calls = CALLS;
+        engine.arrivals = rate(1000.0);
+    });
+    // Too few slots for all last reports at once.
+    options.driver.tx_small_slots = 96;
+    let mut rig = Rig::with(options);
+    let goodbyes: Rc<RefCell<HashSet<SocketAddr>>> = Rc::default();
+    let tap = Rc::clone(&goodbyes);
+    rig.world.net.set_tap(Box::new(move |_, source, to, payload| {
+        if to.port() == 40_001 && says_goodbye(payload) {
+            assert!(tap.borrow_mut().insert(source), "{source} says it twice");
+        }
+    }));
+    for _ in 0..40 {
+        rig.run(10);
+        for got in std::mem::take(&mut rig.inbox) {
+            if got.text.starts_with("INVITE") {
+                rig.send(&answer_with(&got.text, "192.0.2.2"));
+            }
+        }
+    }
+    assert_eq!((rig.side().active(), goodbyes.borrow().len()), (CALLS, 0));
+    rig.request(WorkerRequest::StopNow);
+    rig.run(10);
+    assert!(rig.world.is_finished(0));
+    assert_eq!(goodbyes.borrow().len(), CALLS);
+    rig.world.sides[0].check_end(true).unwrap();
+    // What was cut off has no verdict.
+    let media = rig.side().reported().media;
+    assert_eq!((media.legs_closed, media.rtcp_sent), (0, CALLS as u64));
 }
 
 #[test]

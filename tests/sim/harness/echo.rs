@@ -84,6 +84,7 @@ impl Medium for Echo {
                 }
             }
             MediumInput::Flushed => {}
+            MediumInput::RunOver => self.next_beat_ns = u64::MAX,
             MediumInput::SendFailed { .. } | MediumInput::Unreachable { .. } => self.failed += 1,
         }
     }
