@@ -346,6 +346,11 @@ fn what_does_not_fit_is_refused_with_the_reason() {
         r#"<nop><action><exec command="true"/></action></nop><send>@OPTIONS@</send>"#,
     ));
     assert!(text.contains("shell commands"), "{text}");
+    let text = refused(inline(
+        "media",
+        r#"<nop><action><exec rtp_stream="tone"/></action></nop><send>@OPTIONS@</send>"#,
+    ));
+    assert!(text.contains("has media") && text.contains("start it again"), "{text}");
     let many: String = (0..70)
         .map(|index| format!("<send start_rtd=\"d{index}\">@MESSAGE@</send><recv response=\"200\" rtd=\"d{index}\"/>"))
         .collect();
