@@ -7,7 +7,7 @@ use core::fmt;
 use super::codec::g711::Law;
 use super::codec::resample::RATES;
 
-/// Samples of one channel, in a file.
+/// Audio in a file.
 #[derive(Debug)]
 pub struct Wav<'f> {
     data: &'f [u8],
@@ -93,7 +93,7 @@ impl<'f> Wav<'f> {
             return Err(WavFault("it has no audio: its chunk \"data\" is empty".to_owned()));
         }
         if channels > 1 {
-            notes.push(format!("it has {channels} channels: the first one is played"));
+            notes.push(format!("it has {channels} channels: they are mixed"));
         }
         Ok(Self { notes, ..wav })
     }
@@ -108,10 +108,15 @@ impl<'f> Wav<'f> {
         self.len() == 0
     }
 
-    /// The samples, of the first channel.
+    /// The samples. Channels are mixed: in the recording of a call each side may have its own.
     pub fn samples(&self) -> Vec<i16> {
-        let frames = self.data.chunks_exact(self.channels * self.coding.sample_bytes());
-        frames.map(|frame| self.coding.sample(frame)).collect()
+        let bytes = self.coding.sample_bytes();
+        let mixed = |frame: &[u8]| {
+            let channels = frame.chunks_exact(bytes).map(|sample| self.coding.sample(sample));
+            let sum: i64 = channels.map(i64::from).sum();
+            (sum / self.channels as i64) as i16
+        };
+        self.data.chunks_exact(self.channels * bytes).map(mixed).collect()
     }
 
     /// The audio as it stands in the file, if these are the payloads of G.711 by `law`.
@@ -129,12 +134,12 @@ impl Coding {
         }
     }
 
-    /// The first sample of a frame.
-    fn sample(self, frame: &[u8]) -> i16 {
+    /// The sample in these bytes.
+    fn sample(self, bytes: &[u8]) -> i16 {
         match self {
-            Self::Pcm8 => (i16::from(frame[0]) - 128) << 8,
-            Self::Pcm16 => i16::from_le_bytes([frame[0], frame[1]]),
-            Self::Law(law) => law.decode(frame[0]),
+            Self::Pcm8 => (i16::from(bytes[0]) - 128) << 8,
+            Self::Pcm16 => i16::from_le_bytes([bytes[0], bytes[1]]),
+            Self::Law(law) => law.decode(bytes[0]),
         }
     }
 }
@@ -237,11 +242,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn of_several_channels_the_first_one_is_played_with_a_note() {
-        let stereo = file(1, 2, 8000, 16, &[1, 0, 2, 0, 3, 0, 4, 0, 9]);
+    fn several_channels_are_mixed_with_a_note() {
+        // The last frame is cut off.
+        let stereo = file(1, 2, 8000, 16, &[1, 0, 3, 0, 0xff, 0x7f, 0xff, 0x7f, 9]);
         let wav = Wav::read(&stereo).unwrap();
-        assert_eq!(wav.samples(), [1, 3]);
-        assert_eq!(wav.notes, ["it has 2 channels: the first one is played"]);
+        assert_eq!(wav.samples(), [2, 32767]);
+        assert_eq!(wav.notes, ["it has 2 channels: they are mixed"]);
+        let stereo = file(1, 2, 8000, 8, &[0x40, 0x60]);
+        assert_eq!(Wav::read(&stereo).unwrap().samples(), [(0x50 - 128) << 8]);
     }
 
     #[test]
