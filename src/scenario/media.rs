@@ -17,6 +17,8 @@ const DIGITS_MAX: usize = 128;
 const CADENCE_MS_MAX: u16 = 60_000;
 /// Intervals of packets that codecs have.
 const INTERVALS_MS: [u16; 6] = [10, 20, 30, 40, 60, 150];
+/// Payload type of a file of iLBC for which SIPp needs no name.
+const ILBC_PAYLOAD_TYPE: u8 = 98;
 /// Frequencies of a tone that audio of 8000 Hz carries.
 const HZ: core::ops::RangeInclusive<u16> = 20..=3400;
 /// Frequency of a tone unless a scenario says another: the European ringing tone (ITU-T E.180).
@@ -242,7 +244,10 @@ fn source(first: &str, rest: &[&str]) -> Result<Wanted, String> {
     };
     let is_computed = computed.is_some();
     at_most(rest, if is_computed { 6 } else { 3 })?;
-    let (payload_type, encoding) = format(rest.get(1), rest.get(2))?;
+    let (payload_type, mut encoding) = format(rest.get(1), rest.get(2))?;
+    if payload_type == Some(ILBC_PAYLOAD_TYPE) && !is_computed {
+        encoding = encoding.or_else(|| Encoding::by_name("iLBC"));
+    }
     let kind = match computed {
         Some(kind) => kind,
         None => {
@@ -551,6 +556,8 @@ mod tests {
         assert_eq!(played("a.raw,3,18").source.encoding.unwrap().name, "G729");
         let ilbc = played("a.raw,,97,ilbc/8000");
         assert_eq!((ilbc.payload_type, ilbc.source.encoding.unwrap().name), (Some(97), "iLBC"));
+        let short = played("a.raw,1,98");
+        assert_eq!((short.payload_type, short.source.encoding.unwrap().name), (Some(98), "iLBC"));
         assert_eq!(stream("resumevpattern"), Ok(Stream::Resume(MediaTrack::Video)));
         assert_eq!(stream(" stop "), Ok(Stream::Stop(MediaTrack::Audio)));
     }
