@@ -66,7 +66,7 @@ impl Engine {
     /// Ends the call's leg, if it has one, and returns its figures.
     pub(in crate::engine) fn close_leg(&mut self, slot: Slot, now: u64) -> Option<LegReport> {
         let leg = self.calls[slot].media.leg.take()?;
-        self.calls[slot].media.awaits_packets = false;
+        self.calls[slot].media.awaited = 0;
         let media = self.media.as_ref()?;
         Some(media.close(leg, now))
     }
@@ -196,10 +196,20 @@ impl Engine {
                 (Track::Audio, Command::Echo(is_on))
             }
             MediaAction::Check(check) => {
-                self.calls[slot].media.awaits_packets = true;
+                self.calls[slot].media.awaited = 1;
                 let timeout_ns = u64::from(check.timeout_ms) * 1_000_000;
                 let (received, sent) = (check.received, check.sent);
                 (Track::Audio, Command::Check { received, sent, timeout_ns })
+            }
+            MediaAction::AwaitEnd(timeout_ms) => {
+                let timeout_ns = timeout_ms.map_or(u64::MAX, |ms| u64::from(ms) * 1_000_000);
+                let command = Command::AwaitEnd { timeout_ns };
+                self.calls[slot].media.awaited = 1;
+                if self.program_of(slot).program.wants_video {
+                    self.calls[slot].media.awaited = 2;
+                    self.command(slot, Track::Video, command.clone(), cx.now)?;
+                }
+                (Track::Audio, command)
             }
             MediaAction::TakeDigits { from, to } => {
                 let mut text = Vec::new();
@@ -271,7 +281,7 @@ impl Engine {
             return;
         }
         match event {
-            MediaEvent::Checked(is_met) => self.packets_checked(slot, is_met, now, tx),
+            MediaEvent::Checked(is_met) => self.stream_checked(slot, is_met, now, tx),
             MediaEvent::Digit(digit) => self.digit_received(slot, digit),
             MediaEvent::Played(_) => {}
             MediaEvent::Keyed(_) => self.note_keys(slot),
@@ -283,9 +293,12 @@ impl Engine {
         }
     }
 
-    /// Lets a call go on that waited for packets, or fails it.
-    fn packets_checked(&mut self, slot: Slot, is_met: bool, now: u64, tx: &mut TxArena) {
-        if !std::mem::take(&mut self.calls[slot].media.awaits_packets) {
+    /// Lets a call go on that waited for a stream, or fails it.
+    fn stream_checked(&mut self, slot: Slot, is_met: bool, now: u64, tx: &mut TxArena) {
+        let media = &mut self.calls[slot].media;
+        let Some(left) = media.awaited.checked_sub(1) else { return };
+        media.awaited = if is_met { left } else { 0 };
+        if is_met && left > 0 {
             return;
         }
         if is_met {

@@ -62,6 +62,11 @@ pub enum Command {
         /// Time limit in nanoseconds.
         timeout_ns: u64,
     },
+    /// Wait until no source plays; the outcome comes as [`Event::Checked`], and is good.
+    AwaitEnd {
+        /// Time limit in nanoseconds; `u64::MAX` for none.
+        timeout_ns: u64,
+    },
     /// Hand decoded audio to a recording: of the peer, or of both sides.
     Record {
         /// Number of the recording.
@@ -76,7 +81,7 @@ pub enum Command {
 /// News of a leg for its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The outcome of a [`Command::Check`].
+    /// The outcome of a [`Command::Check`] or [`Command::AwaitEnd`].
     Checked(bool),
     /// A digit was received: `0` to `9`, `*`, `#`, `A` to `D`.
     Digit(u8),

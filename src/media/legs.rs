@@ -1,7 +1,7 @@
 //! The media of a worker: its legs, and what calls ask of them.
 //!
-//! `receive` takes what comes, `send` sends what is due, `ending` is for the end of a run, and `handle`
-//! is the way for two holders.
+//! `receive` takes what comes, `send` sends what is due, `ending` is for the end of a run, and
+//! `handle` is the way for two holders.
 
 mod ending;
 mod handle;
@@ -444,14 +444,20 @@ impl Media {
                     received: stream.received + stream.datagrams + u64::from(received),
                     sent: stream.out.packets + u64::from(sent),
                     until_ns: now.saturating_add(timeout_ns),
+                    is_end: false,
                 });
                 self.plan_matter(row);
-                self.judge_check(row, now);
+            }
+            Command::AwaitEnd { timeout_ns } => {
+                let until_ns = now.saturating_add(timeout_ns);
+                stream.check = Some(Check { received: 0, sent: 0, until_ns, is_end: true });
+                self.plan_matter(row);
             }
             Command::Record { .. } | Command::StopRecording => {
                 return Err(MediaFault::NoRecording);
             }
         }
+        self.judge_check(row, now);
         self.plan(row, now);
         Ok(())
     }

@@ -128,6 +128,11 @@ impl Sender {
         self.digits.is_some() || self.playing.as_ref().is_some_and(|playing| !playing.is_paused)
     }
 
+    /// True while a source plays, also one that is held.
+    pub(super) fn plays(&self) -> bool {
+        self.playing.is_some()
+    }
+
     /// Plays a clip from its beginning, in place of what plays.
     pub(super) fn play(
         &mut self,

@@ -30,6 +30,9 @@ pub(super) struct Check {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) until_ns: u64,
+    /// True if it is the end of a source that is waited for
+    /// ([`Command::AwaitEnd`](super::Command::AwaitEnd)).
+    pub(super) is_end: bool,
 }
 
 /// Reports of the peer about our stream.
@@ -301,13 +304,17 @@ impl Stream {
     /// The outcome of the check that is going on, once there is one.
     pub(super) fn checked(&mut self, now: u64) -> Option<bool> {
         let check = self.check?;
-        let has_all =
-            self.received + self.datagrams >= check.received && self.out.packets >= check.sent;
+        let has_all = match check.is_end {
+            true => !self.out.plays(),
+            false => {
+                self.received + self.datagrams >= check.received && self.out.packets >= check.sent
+            }
+        };
         if !has_all && now < check.until_ns {
             return None;
         }
         self.check = None;
-        Some(has_all)
+        Some(has_all || check.is_end)
     }
 
     /// The time at which something other than a packet is due.

@@ -79,7 +79,7 @@ fn on_media(
     table: &mut Table<'_>,
 ) -> Result<Option<MediaAction>, Fault> {
     if let Some(stream) = attributes.get("rtp_stream") {
-        return rtp_stream(stream, table).map(Some);
+        return rtp_stream(stream, attributes, table).map(Some);
     }
     let captures = [
         ("play_pcap_audio", MediaTrack::Audio),
@@ -155,7 +155,11 @@ fn rtp_connect(
 }
 
 /// Compiles `rtp_stream=`: a source to play, or a word about what plays.
-fn rtp_stream(attribute: &Attribute, table: &mut Table<'_>) -> Result<MediaAction, Fault> {
+fn rtp_stream(
+    attribute: &Attribute,
+    attributes: &Attributes<'_>,
+    table: &mut Table<'_>,
+) -> Result<MediaAction, Fault> {
     let text = literal(attribute, table)?;
     let stream = media::stream(&text).map_err(|why| refused(attribute, &why))?;
     Ok(match stream {
@@ -163,6 +167,15 @@ fn rtp_stream(attribute: &Attribute, table: &mut Table<'_>) -> Result<MediaActio
         Stream::Resume(track) => MediaAction::Resume(track),
         Stream::Stop(track) => MediaAction::Stop(track),
         Stream::Echo => MediaAction::Echo(MediaTrack::Audio, true),
+        Stream::Wait => {
+            let Some(timeout) = attributes.get("timeout") else {
+                return Ok(MediaAction::AwaitEnd(None));
+            };
+            let text = literal(timeout, table)?;
+            let ms = media::milliseconds(&text).map_err(|why| refused(timeout, &why))?;
+            // As in SIPp, 0 is no limit.
+            MediaAction::AwaitEnd(Some(ms).filter(|&ms| ms > 0))
+        }
         Stream::Play(wanted) => {
             let source = table.source(wanted.source, attribute.position)?;
             MediaAction::Play(Play {

@@ -105,6 +105,8 @@ pub enum Stream {
     Stop(MediaTrack),
     /// Send back what is received.
     Echo,
+    /// Wait until what plays has ended.
+    Wait,
 }
 
 /// A source to play.
@@ -182,6 +184,7 @@ pub fn stream(text: &str) -> Result<Stream, String> {
         "resumevpattern" => Some(Stream::Resume(Video)),
         "stop" => Some(Stream::Stop(Audio)),
         "echo" => Some(Stream::Echo),
+        "wait" => Some(Stream::Wait),
         _ => None,
     };
     if let Some(word) = word {
@@ -369,7 +372,8 @@ fn interval(text: Option<&&str>) -> Result<Option<u16>, String> {
     }
 }
 
-fn milliseconds(text: &str) -> Result<u32, String> {
+/// Reads a number of milliseconds.
+pub(super) fn milliseconds(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|&ms| ms <= DURATION_MS_MAX);
     number.ok_or_else(|| format!("\"{text}\" is no number of milliseconds, of a day at most"))
 }
@@ -560,6 +564,7 @@ mod tests {
         assert_eq!((short.payload_type, short.source.encoding.unwrap().name), (Some(98), "iLBC"));
         assert_eq!(stream("resumevpattern"), Ok(Stream::Resume(MediaTrack::Video)));
         assert_eq!(stream(" stop "), Ok(Stream::Stop(MediaTrack::Audio)));
+        assert_eq!(stream("wait"), Ok(Stream::Wait));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum MediaAction {
     Check(PacketCheck),
     /// Lets a stream go to an address that no message describes.
     Connect(Connect),
+    /// Waits until no stream plays a source, but no longer than so many milliseconds.
+    AwaitEnd(Option<u32>),
     /// Moves the digits that were received into a variable.
     TakeDigits {
         /// The variable that receives digits.
@@ -53,7 +55,7 @@ impl MediaAction {
             }
             Self::Digits(_) => Some(MediaTrack::Audio),
             Self::Connect(connect) => Some(connect.format.track()),
-            Self::EchoAll(_) | Self::Check(_) | Self::TakeDigits { .. } => None,
+            Self::EchoAll(_) | Self::Check(_) | Self::AwaitEnd(_) | Self::TakeDigits { .. } => None,
         }
     }
 }

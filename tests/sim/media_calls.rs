@@ -607,6 +607,39 @@ fn streams_of_calls_that_are_open_at_the_end_of_the_run_say_goodbye() {
 }
 
 #[test]
+fn a_call_can_wait_for_the_end_of_what_it_plays() {
+    let play = r#"<nop><action><exec rtp_stream="a.wav"/></action></nop>"#;
+    let wait = r#"<nop><action><exec rtp_stream="wait"/></action></nop>"#;
+    let offer = OFFER.split("\nm=video").next().unwrap();
+    for (before, wait, offer, expected_ms) in [
+        // A clip has 50 packets, of which the first waits for its phase.
+        (play, wait.to_owned(), offer, 980..=1_000),
+        (play, wait.to_owned(), OFFER, 980..=1_000),
+        (play, wait.replace("/>", " timeout=\"300\"/>"), offer, 300..=301),
+        ("", wait.to_owned(), offer, 0..=0),
+    ] {
+        let then = format!("<send>@ACK@</send>{before}{wait}");
+        let then = then + r#"<send>@BYE@</send><recv response="200"/>"#;
+        let mut rig = Rig::with(side(caller(offer, &then), (7000, 7099)));
+        rig.open(40_000);
+        let invite = rig.expect("INVITE").text;
+        rig.send(&answer_with(&invite, "192.0.2.2"));
+        let begin_ms = rig.expect("ACK").at_ms;
+        let bye = loop {
+            rig.run(1);
+            let got = std::mem::take(&mut rig.inbox);
+            if let Some(bye) = got.into_iter().find(|got| got.text.starts_with("BYE")) {
+                break bye;
+            }
+            assert!(rig.ms() < begin_ms + 5_000, "{then}");
+        };
+        assert!(expected_ms.contains(&(bye.at_ms - begin_ms)), "{then}: {}", bye.at_ms - begin_ms);
+        rig.send(&answer(&bye.text, 200, "t"));
+        assert_eq!(succeeded(&rig.end()), (1, 0));
+    }
+}
+
+#[test]
 fn a_check_holds_the_call_until_its_packets_come() {
     let then = r#"<send>@ACK@</send>
         <nop><action><exec rtpcheck="min_packets=5 timeout_ms=2000"/></action></nop>

@@ -117,8 +117,8 @@ impl Heard {
 pub(in crate::engine) struct CallMedia {
     /// The leg; `None` if the call's program has no media, or the call has ended.
     pub(in crate::engine) leg: Option<LegId>,
-    /// `true` while the call waits for packets (`rtpcheck`).
-    pub(in crate::engine) awaits_packets: bool,
+    /// Streams that the call waits for, until packets have come (`rtpcheck`) or a source has ended.
+    pub(in crate::engine) awaited: u8,
 }
 
 /// One call.

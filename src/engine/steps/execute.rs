@@ -63,7 +63,7 @@ impl Engine {
         for _ in 0..STEPS_PER_RUN_MAX {
             let index = self.calls[slot].step;
             let step = bound.program.steps.get(usize::from(index));
-            if self.calls[slot].media.awaits_packets {
+            if self.calls[slot].media.awaited > 0 {
                 // Resumed by `on_media`.
                 return self.wait(slot, step.map_or(Keep::default(), |step| step.keep), cx);
             }
