@@ -402,6 +402,35 @@ fn a_pattern_that_is_damaged_on_its_way_fails_the_call_and_the_run() {
 }
 
 #[test]
+fn the_answerer_of_calls_without_media_sends_back_what_it_hears_if_told_to() {
+    let _turn = lock::light();
+    let scratch = Scratch::new();
+    let [ours, theirs] = [port_range(2), port_range(3)];
+    let [ours, theirs] = [&ours, &theirs].map(|range| range.each_ref().map(String::as_str));
+    let line = ["-sn", "uas", "-i", "127.0.0.1", "-m", "3", "-l", "3", "-rtp_echo"];
+    let (server, address) = gossipper::serve(&[&line[..], &theirs].concat());
+    let (file, remote) = (caller(&scratch, TALK), address.to_string());
+    let line = ["-sf", &file, "-i", "127.0.0.1", "-p", "0", "-m", "2", "-l", "2", &remote];
+    let client = gossipper::run(&[&line[..], &ours].concat()).expect_code(0);
+    // A caller without media is answered as ever.
+    let line = ["-sn", "uac", "-i", "127.0.0.1", "-p", "0", "-m", "1", &remote];
+    gossipper::run(&line).expect_code(0).summary().expect_all_succeeded(1);
+    let server = server.finish();
+    let (client, server) = (client.summary(), server.summary());
+    client.expect_all_succeeded(2);
+    server.expect_all_succeeded(3);
+    let text = format!("{:#}\n{:#}", client.0["media"], server.0["media"]);
+    for summary in [client, server] {
+        assert_eq!(media(summary, "heard/two_way"), 2, "{text}");
+        assert_eq!(media(summary, "rtp_packets_lost"), 0, "{text}");
+    }
+    let echoed = media(server, "rtp_packets_sent");
+    assert_eq!(media(server, "rtp_packets_received"), echoed, "{text}");
+    assert_eq!(media(client, "rtp_packets_sent"), echoed, "{text}");
+    assert_eq!(media(client, "rtp_packets_received"), echoed, "{text}");
+}
+
+#[test]
 fn what_sipp_replays_from_a_capture_is_heard() {
     let _turn = lock::light();
     let scratch = Scratch::new();
