@@ -187,7 +187,8 @@ fn the_options_server_refuses_what_it_does_not_do() {
     server.finish().expect_code(0).summary().expect_all_succeeded(5);
 }
 
-/// A file with a built-in scenario of media whose descriptions also have a key of SRTP.
+/// A file with a built-in scenario of media whose descriptions also have a key of SRTP. Its calls
+/// last for a second.
 fn protected(scratch: &Scratch, name: &str) -> String {
     const KEY: &str = "\n      a=crypto:[cryptotag1audio] [cryptosuiteaescm128sha1801audio] \
                        inline:[cryptokeyparams1audio]";
@@ -195,6 +196,8 @@ fn protected(scratch: &Scratch, name: &str) -> String {
     for last in ["a=rtpmap:8 PCMA/8000", "[audio_sdp]"] {
         text = text.replace(last, &format!("{last}{KEY}"));
     }
+    text = text.replace("timeout=\"10000\"", "timeout=\"1000\"");
+    text = text.replace("timewait milliseconds=\"1000\"", "timewait milliseconds=\"300\"");
     scratch.write(&format!("{name}.xml"), &text)
 }
 
@@ -203,11 +206,17 @@ fn protected_media_is_heard_and_can_be_refused() {
     let _turn = lock::light();
     let scratch = Scratch::new();
     let [caller, answerer] = ["uac_media", "uas_media"].map(|name| protected(&scratch, name));
-    let (server, address) = gossipper::serve(&["-sf", &answerer, "-i", "127.0.0.1", "-m", "3"]);
-    let remote = address.to_string();
-    let line = ["-sf", &caller, "-i", "127.0.0.1", "-p", "0", "-m", "3", "-r", "20", &remote];
-    let client = gossipper::run(&line).expect_code(0);
-    for over in [client, server.finish().expect_code(0)] {
+    let call = |calls: &str, flags: &[&str]| {
+        let load = ["-i", "127.0.0.1", "-m", calls];
+        let line = [&["-sf", &answerer], &load[..]].concat();
+        let (server, address) = gossipper::serve(&line);
+        let remote = address.to_string();
+        let line = ["-sf", &caller, "-p", "0", "-r", "20", &remote];
+        (gossipper::start(&[&line[..], &load, flags].concat()), server)
+    };
+    let (refusing, deaf) = call("1", &["-media_reject_srtp"]);
+    let (client, server) = call("3", &[]);
+    for over in [client.finish().expect_code(0), server.finish().expect_code(0)] {
         let summary = over.summary();
         summary.expect_all_succeeded(3);
         assert_eq!(summary.number("/media/heard/two_way"), 3, "{:#}", summary.0);
@@ -218,11 +227,6 @@ fn protected_media_is_heard_and_can_be_refused() {
             summary.0["media"]
         );
     }
-
-    let (server, address) = gossipper::serve(&["-sf", &answerer, "-i", "127.0.0.1", "-m", "1"]);
-    let remote = address.to_string();
-    let line = ["-sf", &caller, "-i", "127.0.0.1", "-p", "0", "-m", "1"];
-    let client = gossipper::run(&[&line[..], &["-media_reject_srtp", &remote]].concat());
-    assert_eq!(client.expect_code(1).summary().failed_by("srtp_failed"), 1);
-    drop(server);
+    assert_eq!(refusing.finish().expect_code(1).summary().failed_by("srtp_failed"), 1);
+    drop(deaf);
 }
