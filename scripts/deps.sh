@@ -12,6 +12,8 @@ tests=(
     "sipp sip-tester"   # the real peer in the interop tests
     "tshark tshark"     # reads captures of our media
     "kamailio kamailio" # registrar and proxy in the interop tests
+    "baresip baresip-core" # a telephone in the interop tests
+    "rtpengine rtpengine-daemon" # a relay of media in the interop tests
     "openssl openssl"   # certificates, and a peer for TLS
     "ip iproute2"       # network namespaces in the end-to-end tests
     "python3 python3"   # the fake peers and report checks among the tests

@@ -41,6 +41,7 @@ mod digest; // digest authentication
 mod injection; // injection files, circuits, identities
 mod kamailio; // through a proxy, over all transports
 mod media; // calls with RTP: both ends ours, SIPp, tshark
+mod media_peers; // calls with RTP: baresip, and through rtpengine
 mod messages; // lines and characters of messages, beside SIPp
 mod network; // paths that lose, delay and break (network namespaces)
 mod rtp_send; // RTP without SIP

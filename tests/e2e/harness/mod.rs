@@ -4,6 +4,7 @@
 //! No test asserts how long something took, except where the duration is the behaviour under test.
 //! Limits of time are there to end a test that hangs, and are generous for slow machines.
 
+pub mod baresip;
 pub mod browser;
 pub mod certs;
 pub mod daemon;
@@ -18,6 +19,7 @@ pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod relay;
+pub mod rtpengine;
 pub mod scratch;
 pub mod service;
 pub mod sipp;
