@@ -19,19 +19,19 @@ use gossipper_uring::{
     Driver, DriverConfig, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec, TxOrder,
 };
 
-use crate::harness::pair::{IPS, Pair, play, tone};
+use crate::harness::pair::{Came, IPS, Pair, play, tone};
 use crate::harness::{MS, SECOND};
 
 /// Datagrams that a wire carried, with the times at which they left.
 type Sent = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
 
 /// The figures that follow from the sequence numbers that came.
-fn truth(came: &[u16]) -> (u64, u64, u64) {
+fn truth(came: &[Came]) -> (u64, u64, u64) {
     let mut seen: Vec<i32> = Vec::new();
-    let first = came[0];
+    let first = came[0].sequence;
     let (mut duplicates, mut highest) = (0, 0);
-    for &sequence in came {
-        let place = i32::from(sequence.wrapping_sub(first) as i16);
+    for packet in came {
+        let place = i32::from(packet.sequence.wrapping_sub(first) as i16);
         duplicates += u64::from(seen.contains(&place));
         highest = highest.max(place);
         seen.push(place);

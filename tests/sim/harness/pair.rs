@@ -23,13 +23,23 @@ pub const IPS: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)),
 ];
 
+/// A packet of RTP that came.
+#[derive(Clone, Copy, Debug)]
+pub struct Came {
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub received_ns: u64,
+}
+
 /// One side: a media and its driver.
 pub struct End {
     pub driver: SimDriver,
     pub media: Media,
     pub events: Vec<(u64, Event)>,
-    /// Sequence numbers that came, by SSRC, in their order.
-    pub came: HashMap<u32, Vec<u16>>,
+    /// Packets of RTP that came, by SSRC, in their order.
+    pub came: HashMap<u32, Vec<Came>>,
+    /// Datagrams that came.
+    pub delivered: u64,
     /// Runs what the media does, for a test that watches it.
     pub watch: fn(&mut dyn FnMut()),
 }
@@ -40,7 +50,14 @@ impl End {
             DriverConfig { tx_small_slots: 512, sockets_max: 2048, ..DriverConfig::default() };
         let driver = SimDriver::new(net, &sizes).expect("memory for a driver");
         let media = Media::new(config, net.now());
-        Self { driver, media, events: Vec::new(), came: HashMap::new(), watch: |work| work() }
+        Self {
+            driver,
+            media,
+            events: Vec::new(),
+            came: HashMap::new(),
+            delivered: 0,
+            watch: |work| work(),
+        }
     }
 
     pub fn carry_out(&mut self, now: u64) {
@@ -62,13 +79,14 @@ impl End {
     pub fn turn(&mut self) {
         let now = self.driver.now();
         let watch = self.watch;
-        let Self { driver, media, came, .. } = self;
+        let Self { driver, media, came, delivered, .. } = self;
         watch(&mut || media.handle(MediumInput::Flushed, now, driver.tx()));
         driver.turn(u64::MAX).expect("a simulated driver does not fail");
         let _ = driver.drain(|event, tx| {
             let input = match event {
                 DriverEvent::Datagram { socket, source, payload, received_ns } => {
-                    note(came, payload);
+                    *delivered += 1;
+                    note(came, payload, received_ns);
                     MediumInput::Datagram { socket, source, payload, received_ns }
                 }
                 DriverEvent::SendFailed { socket, cookie, cause, .. } => {
@@ -108,12 +126,13 @@ impl End {
     }
 }
 
-/// Notes the sequence number of a packet of RTP.
-fn note(came: &mut HashMap<u32, Vec<u16>>, payload: &[u8]) {
+/// Notes a packet of RTP.
+fn note(came: &mut HashMap<u32, Vec<Came>>, payload: &[u8], received_ns: u64) {
     if payload.len() >= 12 && payload[0] >> 6 == 2 && payload[1] & 0x7f < 64 {
-        let ssrc = u32::from_be_bytes(payload[8..12].try_into().unwrap());
+        let word = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
         let sequence = u16::from_be_bytes([payload[2], payload[3]]);
-        came.entry(ssrc).or_default().push(sequence);
+        let packet = Came { sequence, timestamp: word(4), received_ns };
+        came.entry(word(8)).or_default().push(packet);
     }
 }
 
