@@ -25,6 +25,7 @@ for message in ../tests/data/rfc4475/*.dat; do
         | tr '\n' ',' > "seeds/sip_header/$name"
     # Any bytes are choices.
     head -c 400 "$message" > "seeds/sip_structured/$name"
+    head -c 600 "$message" > "seeds/media_ops/$name"
 done
 # Flags, an expression, a text to search.
 printf '(a|ab)(c|bcd)(d*)\nxabcd' > seeds/regex/longest

@@ -19,6 +19,7 @@ use gossipper_uring::{
     Driver, DriverConfig, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec, TxOrder,
 };
 
+use crate::harness::operations::any_operations;
 use crate::harness::pair::{Came, IPS, Pair, play, tone};
 use crate::harness::{MS, SECOND};
 
@@ -590,6 +591,16 @@ fn whatever_calls_and_strangers_do_no_other_call_suffers() {
         }
         check_targets(&pair);
         check_witness(&mut pair, witness);
+    }
+}
+
+#[test]
+fn whatever_is_done_to_streams_each_datagram_is_counted_and_all_is_given_back() {
+    for seed in 1..=48 {
+        eprintln!("seed {seed}");
+        let mut random = Random::new(seed);
+        let bytes: Vec<u8> = (0..900).map(|_| random.below(256) as u8).collect();
+        any_operations(&bytes);
     }
 }
 

@@ -9,6 +9,7 @@ pub mod beside;
 pub mod carrier;
 pub mod echo;
 pub mod log;
+pub mod operations;
 pub mod pair;
 pub mod plan;
 pub mod rig;
