@@ -19,12 +19,7 @@ pub use digits::{DigitReceiver, TelephoneEvent};
 pub use emodel::{Band, CODECS, Codec, Path, Rating};
 pub use stream::{Receipt, Stream};
 
-/// The level from which on audio is heard, in dBov. Speech is about -26 dBov, weak speech -45
-/// (ITU-T P.56); comfort noise and the idle noise of G.711 are below -60.
-pub const AUDIBLE_DBOV: f32 = -55.0;
-
-/// The mean square of 16-bit samples at [`AUDIBLE_DBOV`], for a judgement without a logarithm.
-pub const AUDIBLE_MEAN_SQUARE: u32 = 3_396;
+use super::codec::level::{AUDIBLE_DBOV, AUDIBLE_MEAN_SQUARE};
 
 /// The payload of a packet, as a listener hears it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
