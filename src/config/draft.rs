@@ -214,6 +214,11 @@ impl RunDraft {
             "-hep_capture_id and -hep_password have no effect: -hep_addr is not given",
         );
         add(
+            hep.collector.is_none() && (hep.raw_rtcp || hep.json_rtcp || hep.media_report),
+            "-hep_raw_rtcp, -hep_homer_lake_rtcp and -send_media_report have no effect: -hep_addr \
+             is not given",
+        );
+        add(
             !events.is_on() && *events != EventLogConfig::default(),
             "-log_* has no effect: give -log_stdout, -log_file_jsonl or -log_otel_endpoint",
         );

@@ -29,6 +29,12 @@ pub struct HepConfig {
     pub capture_id: Option<u32>,
     /// The password by which the server authenticates us.
     pub password: Option<String>,
+    /// True if RTCP is sent to the server as it is.
+    pub raw_rtcp: bool,
+    /// True if RTCP is sent to the server as JSON, also if `raw_rtcp` is set.
+    pub json_rtcp: bool,
+    /// True if the streams of each call are reported at its end.
+    pub media_report: bool,
 }
 
 /// The event log.

@@ -30,6 +30,7 @@ impl Engine {
     /// Gives the engine the media of its worker.
     pub fn set_media(&mut self, media: Option<MediaHandle>) {
         self.media = media;
+        self.monitor_media();
     }
 
     /// Opens the leg of the call that is started next, if its program has media.
@@ -67,8 +68,9 @@ impl Engine {
     pub(in crate::engine) fn close_leg(&mut self, slot: Slot, now: u64) -> Option<LegReport> {
         let leg = self.calls[slot].media.leg.take()?;
         self.calls[slot].media.awaited = 0;
-        let media = self.media.as_ref()?;
-        Some(media.close(leg, now))
+        let report = self.media.as_ref()?.close(leg, now);
+        self.record_reports();
+        Some(report)
     }
 
     /// The call's leg, and the media that has it.

@@ -6,12 +6,15 @@ use gossipper_uring::SocketId;
 
 use super::Engine;
 use super::call::Slot;
+use super::call::ids::CallRef;
 use super::steps::render::Out;
-use crate::media::{Heard, LegReport};
+use crate::media::report::hundredths;
+use crate::media::{LegReport, SeenReport};
 use crate::sip::Challenge;
-use crate::stats::{FailureCause, HeardVerdict, TraceKind};
+use crate::stats::{FailureCause, ShortText, TraceKind};
 use crate::trace::{
-    Authenticated, CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, RtpChecked, Tracer,
+    AudioPath, Authenticated, CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol,
+    RtpChecked, Tracer,
 };
 
 /// Most bytes of records in one turn: some thousands of messages, as many as the send arena holds.
@@ -33,6 +36,42 @@ impl Engine {
     /// Changes the kinds of events that are recorded.
     pub(super) fn set_trace(&mut self, wanted: Kinds) {
         self.tracer.set_wanted(wanted, TURN_BYTES);
+        self.monitor_media();
+    }
+
+    /// Lets media copy its reports if a sink wants them.
+    pub(super) fn monitor_media(&self) {
+        if let Some(media) = &self.media {
+            media.monitor_reports(self.tracer.wants(TraceKind::Rtcp));
+        }
+    }
+
+    /// Records the reports that streams sent and received since the last call, if a sink wants
+    /// them. A call's last ones must be recorded before the call is released.
+    pub fn record_reports(&mut self) {
+        if !self.tracer.wants(TraceKind::Rtcp) {
+            return;
+        }
+        let Some(media) = self.media.clone() else { return };
+        let lost = media.take_reports(|report| self.record_report(&report));
+        self.tracer.note_dropped(TraceKind::Rtcp, lost);
+    }
+
+    fn record_report(&mut self, report: &SeenReport<'_>) {
+        let call = CallRef::from_bits(report.call);
+        let is_open = self.calls.current(call.slot, call.generation).is_some();
+        let mut room = [0; CALL_ID_MAX];
+        let (number, program, call_id) = match is_open {
+            true => {
+                let open = &self.calls[call.slot];
+                (open.number, open.program, self.call_id(call.slot, &mut room))
+            }
+            false => (NO_CALL, 0, &[][..]),
+        };
+        let &SeenReport { at_ns, is_sent, local, remote, packet, .. } = report;
+        let ends = Ends { local, remote, protocol: Protocol::Udp };
+        let event = Event::Rtcp { ends, is_sent, call_id, packet };
+        self.tracer.record_at(at_ns, number, program, NO_STEP, event);
     }
 
     /// The addresses at both ends of the call's messages.
@@ -228,25 +267,37 @@ fn credentials(message: &[u8]) -> Option<(u16, &[u8])> {
 
 /// The figures of a call's media, for its record.
 fn figures(report: &LegReport) -> CallMedia {
-    let hundredths = |mos: Option<f32>| mos.map(|mos| (mos * 100.0).round() as u16);
     let reception = &report.reception;
     CallMedia {
-        heard: match report.heard {
-            Heard::Unknown => HeardVerdict::Unknown,
-            Heard::None => HeardVerdict::None,
-            Heard::OneWay => HeardVerdict::OneWay,
-            Heard::TwoWay => HeardVerdict::TwoWay,
-        },
+        heard: report.heard.verdict(),
         packets_sent: report.packets_sent,
         octets_sent: report.octets_sent,
         packets_received: reception.packets,
+        octets_received: reception.octets,
+        packets_expected: reception.expected,
         packets_lost: reception.lost,
+        packets_discarded: reception.discarded,
+        packets_reordered: reception.reordered,
+        packets_duplicate: reception.duplicates,
+        jitter_ns: reception.jitter_ns,
+        jitter_mean_ns: reception.jitter_mean_ns,
         jitter_max_ns: reception.jitter_max_ns,
+        delta_max_ns: reception.longest_gap_ns,
         mos_hundredths: hundredths(reception.mos),
         mos_min_hundredths: hundredths(reception.mos_min),
         first_audio_ns: report.first_audio_ns,
         first_audio_after_answer_ns: report.first_audio_after_answer_ns,
         round_trip_ns: report.round_trip_ns,
         peer_fraction_lost: report.peer_fraction_lost,
+        peer_jitter_ns: report.peer_jitter_ns,
+        path: report.path.as_ref().map(|path| AudioPath {
+            local: path.local,
+            remote: path.remote,
+            ssrc: path.ssrc,
+            peer_ssrc: path.peer_ssrc,
+            payload_type: path.encoding.1,
+            clock_rate: path.encoding.2,
+            encoding: ShortText::of(path.encoding.0.as_bytes()),
+        }),
     }
 }

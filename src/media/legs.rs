@@ -6,6 +6,7 @@
 mod ending;
 mod handle;
 mod handshake;
+mod monitor;
 mod protect;
 mod receive;
 mod send;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use gossipper_uring::{RxClass, SocketId, SocketSpec, TxArena};
 
 pub use handle::MediaHandle;
+pub use monitor::SeenReport;
 
 use super::border::{Medium, MediumEffect, MediumInput};
 use super::command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};
@@ -36,6 +38,7 @@ use super::verdict::Evidence;
 use crate::sip::Sdp;
 use crate::stats::{HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure};
 use handshake::Handshakes;
+use monitor::Monitor;
 use send::Outbox;
 
 const NONE: u32 = u32::MAX;
@@ -83,6 +86,8 @@ pub struct Media {
     spare: Vec<Box<Protection>>,
     /// Checks of patterns by stream, up to the last stream that played one.
     patterns: Vec<PatternCheck>,
+    /// Copies of reports, for the monitor of the run.
+    monitor: Monitor,
     /// The datagram that is being decrypted.
     scratch: Vec<u8>,
     /// Legs opened so far; seeds the numbers of each.
@@ -126,6 +131,7 @@ impl Media {
             protected: 0,
             spare: Vec::new(),
             patterns: Vec::new(),
+            monitor: Monitor::default(),
             scratch: Vec::new(),
             opened: 0,
             events: VecDeque::with_capacity(EVENTS_MAX.min(4 * legs_max)),
@@ -504,6 +510,7 @@ impl Media {
                 report.first_audio_ns = since(leg.described_ns);
                 report.first_audio_after_answer_ns = since(leg.answered_ns);
             }
+            report.path = self.audio_path(stream);
             report.round_trip_ns = stream.peer.round_trip_ns;
             if let Some(block) = stream.peer.block {
                 let clock_rate = u64::from(stream.out.clock_rate());

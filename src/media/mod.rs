@@ -40,3 +40,8 @@ pub use config::{Gate, MediaConfig, Mode, RtcpInterval};
 pub use legs::{Media, MediaHandle};
 pub use pattern::{PatternReport, WrongPayload};
 pub use report::{Heard, LegReport, Reception};
+pub use config::{Gate, MediaConfig, Mode, Recordings, RtcpInterval};
+pub use legs::{Media, MediaHandle, SeenReport};
+pub use pattern::{PatternReport, WrongPayload};
+pub use report::{AudioPath, Heard, LegReport, Reception};
+pub use stream::{PROTECTION_BYTES, STREAM_BYTES};

@@ -2,6 +2,10 @@
 
 use super::pattern::PatternReport;
 
+use std::net::SocketAddr;
+
+use crate::stats::HeardVerdict;
+
 /// The verdict about a call's audio.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Heard {
@@ -14,6 +18,23 @@ pub enum Heard {
     OneWay,
     /// Both ways.
     TwoWay,
+}
+
+impl Heard {
+    /// The verdict as it is counted.
+    pub fn verdict(self) -> HeardVerdict {
+        match self {
+            Self::Unknown => HeardVerdict::Unknown,
+            Self::None => HeardVerdict::None,
+            Self::OneWay => HeardVerdict::OneWay,
+            Self::TwoWay => HeardVerdict::TwoWay,
+        }
+    }
+}
+
+/// A MOS in hundredths, as records have it.
+pub fn hundredths(mos: Option<f32>) -> Option<u16> {
+    mos.map(|mos| (mos * 100.0).round() as u16)
 }
 
 /// Figures of one stream in one direction of reception (RFC 3550 section 6.4).
@@ -42,6 +63,8 @@ pub struct Reception {
     pub jitter_ns: u64,
     /// Highest interarrival jitter, in nanoseconds.
     pub jitter_max_ns: u64,
+    /// Mean of the interarrival jitter at each packet, in nanoseconds.
+    pub jitter_mean_ns: u64,
     /// Estimated MOS, on the scale of the codec's band (G.107, G.107.1, G.107.2): the mean over
     /// intervals of five seconds. `None` until half a second was measured, and for a codec without
     /// planning values.
@@ -87,6 +110,8 @@ pub struct LegReport {
     pub after_end: u64,
     /// The check of the pattern that each track played: audio and video.
     pub patterns: [Option<PatternReport>; 2],
+    /// The way of the audio; `None` if the peer signalled no address for it.
+    pub path: Option<AudioPath>,
 }
 
 impl LegReport {
@@ -94,4 +119,19 @@ impl LegReport {
     pub fn is_pattern_failed(&self) -> bool {
         self.patterns.iter().flatten().any(|pattern| pattern.is_failed)
     }
+}
+
+/// The way of a call's audio: its ends, its sources, and what travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudioPath {
+    /// Our address of RTP.
+    pub local: SocketAddr,
+    /// The address of the peer that we send to.
+    pub remote: SocketAddr,
+    /// Our SSRC.
+    pub ssrc: u32,
+    /// The last SSRC of the peer; `None` if nothing came.
+    pub peer_ssrc: Option<u32>,
+    /// The encoding that we send, its payload type and its clock rate.
+    pub encoding: (&'static str, u8, u32),
 }

@@ -100,9 +100,14 @@ pub(super) struct Stream {
     pub(super) next_waiting: u32,
 }
 
-/// A kilobyte is promised for each stream beside its socket. Its timers, its leg and its place in
+/// Memory of a stream beside its socket and its protection. Its timers, its leg and its place in
 /// the tables are part of that.
-const _: () = assert!(size_of::<Stream>() <= 896);
+pub const STREAM_BYTES: u64 = 1024;
+
+/// Memory of the protection of a stream.
+pub const PROTECTION_BYTES: u64 = size_of::<Protection>() as u64;
+
+const _: () = assert!(size_of::<Stream>() + 128 <= STREAM_BYTES as usize);
 
 /// A payload type that no packet has.
 const NO_TYPE: u8 = 0xff;

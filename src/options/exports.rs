@@ -31,6 +31,21 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "The password of this program at the capture server",
         )
         .ours(),
+        switch(
+            "hep_raw_rtcp",
+            |d| d.export.hep.raw_rtcp = true,
+            "Send the RTCP of calls to the capture server too, as it is before SRTCP",
+        )
+        .ours(),
+        switch("hep_homer_lake_rtcp", |d| d.export.hep.json_rtcp = true, "The same, as JSON")
+            .ours(),
+        switch(
+            "send_media_report",
+            |d| d.export.hep.media_report = true,
+            "Send a report on the streams of each call that ends to the capture server: packets, \
+             loss, jitter, estimated MOS, as JSON",
+        )
+        .ours(),
         switch("log_stdout", |d| d.export.events.stderr = true, "Write events to stderr, as text")
             .ours(),
         takes(

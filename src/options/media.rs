@@ -7,7 +7,6 @@ use super::{Accept, FlagGroup, alias, count, later, milliseconds, or_off, switch
 const CAPTURES: &str = "a choice of the link type; the file says it";
 const TURN: &str = "TURN";
 const RECORDING: &str = "recording";
-const MEDIA_REPORTS: &str = "reports on media, which need RTP streams";
 
 /// Most that can be given as a tolerance. More than 1 tolerates all.
 const TOLERANCE_MAX: f64 = 1e6;
@@ -208,8 +207,5 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         )
         .default("1")
         .ours(),
-        later("hep_raw_rtcp", &[], MEDIA_REPORTS, "Binary RTCP reports").ours(),
-        later("hep_homer_lake_rtcp", &[], MEDIA_REPORTS, "RTCP reports as JSON").ours(),
-        later("send_media_report", &[], MEDIA_REPORTS, "Media reports").ours(),
     ],
 };

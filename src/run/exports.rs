@@ -14,7 +14,7 @@ use crate::sinks::call_records::CallRecords;
 #[cfg(feature = "otlp")]
 use crate::sinks::events::otlp;
 use crate::sinks::events::{EventExporter, EventLog, Intent};
-use crate::sinks::hep::{Hep, HepIdentity};
+use crate::sinks::hep::{Hep, HepIdentity, HepMedia, RtcpForm};
 use crate::sinks::srtp_keys::SrtpKeys;
 use crate::sinks::{FileId, FileSpec, Files, RecordSink};
 
@@ -41,8 +41,15 @@ pub(super) fn open(
             capture_id: config.export.hep.capture_id.unwrap_or(0),
             password: config.export.hep.password.clone(),
         };
-        let hep =
-            Hep::new(collector, identity).map_err(|source| RunError::Hep { collector, source })?;
+        let hep = &config.export.hep;
+        let rtcp = match (hep.json_rtcp, hep.raw_rtcp) {
+            (true, _) => Some(RtcpForm::Json),
+            (false, true) => Some(RtcpForm::Binary),
+            (false, false) => None,
+        };
+        let media = HepMedia { rtcp, reports: hep.media_report };
+        let hep = Hep::new(collector, identity, media);
+        let hep = hep.map_err(|source| RunError::Hep { collector, source })?;
         sinks.push(Box::new(hep));
     }
     if config.export.events.is_on() {

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use super::{Context, FileId, RecordSink};
 use crate::output::{Timestamp, put_number};
 use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{CallMedia, Event, Kinds, NO_STEP, Record};
+use crate::trace::{AudioPath, CallMedia, Event, Kinds, NO_STEP, Record};
 
 /// The value of `schema_version`.
 pub const SCHEMA_VERSION: &str = "gossipper_call_record_v2";
@@ -111,7 +111,32 @@ fn put_media(media: &CallMedia, out: &mut Vec<u8>) {
     if let Some(lost) = media.peer_fraction_lost {
         let _ = write!(out, ",\"RTCPMaxFractionLost\":{lost}");
     }
+    if let Some(path) = media.path {
+        put_stream(media, &path, out);
+    }
     out.push(b'}');
+}
+
+/// Appends the audio that came, under the names of Wireshark's list of RTP streams, so that both
+/// can be compared. It is absent if nothing came.
+fn put_stream(media: &CallMedia, path: &AudioPath, out: &mut Vec<u8>) {
+    let Some(ssrc) = path.peer_ssrc else { return };
+    // Writing to memory does not fail.
+    let _ = write!(
+        out,
+        ",\"rtp_stream\":{{\"source_address\":\"{}\",\"source_port\":{},\
+         \"destination_address\":\"{}\",\"destination_port\":{},\"ssrc\":\"0x{ssrc:08x}\",\
+         \"packets\":{},\"lost\":{},\"max_delta_ms\":{},\"mean_jitter_ms\":{},\"max_jitter_ms\":{}}}",
+        path.remote.ip(),
+        path.remote.port(),
+        path.local.ip(),
+        path.local.port(),
+        media.packets_received,
+        media.packets_lost,
+        Milliseconds(media.delta_max_ns),
+        Milliseconds(media.jitter_mean_ns),
+        Milliseconds(media.jitter_max_ns)
+    );
 }
 
 /// A time in milliseconds with three decimals.

@@ -1,18 +1,27 @@
-//! Messages for a capture server: HEP version 3 in UDP datagrams (`-hep_addr`).
+//! Messages and reports on media for a capture server: HEP version 3 in UDP datagrams
+//! (`-hep_addr`).
 //!
-//! One datagram per message, from a socket of the writer thread's own that never blocks. What the
-//! kernel does not take is counted, and said once.
+//! One datagram per message or report, from a socket of the writer thread's own that never blocks.
+//! What the kernel does not take is counted, and said once. `rtcp` and `report` have the forms in
+//! JSON.
+
+mod report;
+mod rtcp;
 
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::{Context, Losses, RecordSink};
-use crate::trace::{Ends, Event, Kinds, Record};
+use crate::stats::TraceKind;
+use crate::trace::{CallMedia, Event, Kinds, Record};
 
 /// Longest payload of a UDP datagram over IPv4.
 const DATAGRAM_MAX: usize = 65_507;
-/// The protocol type of SIP.
+/// Protocol types: SIP, RTCP (binary or JSON), and reports on RTP and RTCP as JSON.
 const SIP: u8 = 1;
+const RTCP: u8 = 5;
+const RTP_REPORT: u8 = 35;
+const RTCP_REPORT: u8 = 37;
 
 /// The identity of this host for the collector.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,13 +32,33 @@ pub struct HepIdentity {
     pub password: Option<String>,
 }
 
-/// Sends each message to the collector.
+/// The form of RTCP for the collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcpForm {
+    /// Compounds as they are (`-hep_raw_rtcp`).
+    Binary,
+    /// JSON (`-hep_homer_lake_rtcp`).
+    Json,
+}
+
+/// The reports on media for the collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HepMedia {
+    /// The form of the RTCP that calls send and receive; `None` if it is not sent.
+    pub rtcp: Option<RtcpForm>,
+    /// True if the streams of each call are reported at its end (`-send_media_report`).
+    pub reports: bool,
+}
+
+/// Sends each message to the collector, and reports on media if they are wanted.
 #[derive(Debug)]
 pub struct Hep {
     socket: UdpSocket,
     collector: SocketAddr,
     identity: HepIdentity,
+    media: HepMedia,
     packet: Vec<u8>,
+    json: Vec<u8>,
     lost: u64,
     is_reported: bool,
 }
@@ -39,7 +68,7 @@ impl Hep {
     ///
     /// # Errors
     /// If no socket can be opened, or if there is no route to the collector.
-    pub fn new(collector: SocketAddr, identity: HepIdentity) -> io::Result<Self> {
+    pub fn new(collector: SocketAddr, identity: HepIdentity, media: HepMedia) -> io::Result<Self> {
         let any: IpAddr = match collector {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -47,8 +76,57 @@ impl Hep {
         let socket = UdpSocket::bind((any, 0))?;
         socket.set_nonblocking(true)?;
         socket.connect(collector)?;
-        let packet = Vec::new();
-        Ok(Self { socket, collector, identity, packet, lost: 0, is_reported: false })
+        let (packet, json) = (Vec::new(), Vec::new());
+        Ok(Self { socket, collector, identity, media, packet, json, lost: 0, is_reported: false })
+    }
+
+    /// Sends one packet.
+    fn send(&mut self, header: &Header<'_>, payload: &[u8]) {
+        self.packet.clear();
+        if !put_packet(&self.identity, header, payload, &mut self.packet) {
+            return self.lose(&"a message is too long for a datagram");
+        }
+        if let Err(error) = self.socket.send(&self.packet) {
+            self.lose(&error);
+        }
+    }
+
+    /// Sends RTCP in the form that is wanted.
+    fn send_rtcp(&mut self, header: &Header<'_>, packet: &[u8]) {
+        match self.media.rtcp {
+            None => {}
+            Some(RtcpForm::Binary) => self.send(header, packet),
+            Some(RtcpForm::Json) => {
+                let mut json = std::mem::take(&mut self.json);
+                json.clear();
+                // A compound without a report, such as feedback, has nothing to tell.
+                if rtcp::put(packet, &mut json) {
+                    self.send(header, &json);
+                }
+                self.json = json;
+            }
+        }
+    }
+
+    /// Sends the reports on the streams of a call that ended.
+    fn send_reports(&mut self, call_id: &[u8], media: &CallMedia, unix_ns: u64) {
+        let Some(path) = media.path else { return };
+        let mut json = std::mem::take(&mut self.json);
+        for direction in report::Direction::ALL {
+            json.clear();
+            if !report::put(direction, (call_id, unix_ns), (media, &path), &mut json) {
+                continue;
+            }
+            let (from, to) = direction.ends(&path);
+            let kind = match direction {
+                report::Direction::Reported => RTCP_REPORT,
+                report::Direction::Received | report::Direction::Sent => RTP_REPORT,
+            };
+            let correlation = Some(call_id);
+            let header = Header { from, to, is_stream: false, unix_ns, kind, correlation };
+            self.send(&header, &json);
+        }
+        self.json = json;
     }
 
     fn lose(&mut self, why: &dyn std::fmt::Display) {
@@ -66,23 +144,42 @@ impl Hep {
 
 impl RecordSink for Hep {
     fn kinds(&self) -> Kinds {
-        Kinds::MESSAGES
+        let mut kinds = Kinds::MESSAGES;
+        if self.media.rtcp.is_some() {
+            kinds = kinds.union(Kinds::of(&[TraceKind::Rtcp]));
+        }
+        if self.media.reports {
+            kinds = kinds.union(Kinds::of(&[TraceKind::CallEnded]));
+        }
+        kinds
     }
 
     fn record(&mut self, record: &Record<'_>, cx: &mut Context<'_>) {
-        let (ends, from, to, message) = match record.event {
-            Event::Sent { ends, message, .. } => (ends, ends.local, ends.remote, message),
-            Event::Received { ends, message } => (ends, ends.remote, ends.local, message),
+        let unix_ns = cx.clock.unix_ns(record.at_ns);
+        let (ends, is_sent) = match record.event {
+            Event::Sent { ends, .. } => (ends, true),
+            Event::Received { ends, .. } => (ends, false),
+            Event::Rtcp { ends, is_sent, .. } => (ends, is_sent),
+            Event::CallEnded { call_id, media: Some(media), .. } if self.media.reports => {
+                return self.send_reports(call_id, &media, unix_ns);
+            }
             _ => return,
         };
-        let unix_ns = cx.clock.unix_ns(record.at_ns);
-        self.packet.clear();
-        let way = Way { from, to, ends };
-        if !put_packet(&self.identity, way, unix_ns, message, &mut self.packet) {
-            return self.lose(&"a message is too long for a datagram");
-        }
-        if let Err(error) = self.socket.send(&self.packet) {
-            self.lose(&error);
+        let (from, to) = match is_sent {
+            true => (ends.local, ends.remote),
+            false => (ends.remote, ends.local),
+        };
+        let is_stream = ends.protocol.is_stream();
+        let header = Header { from, to, is_stream, unix_ns, kind: SIP, correlation: None };
+        match record.event {
+            Event::Sent { message, .. } | Event::Received { message, .. } => {
+                self.send(&header, message);
+            }
+            Event::Rtcp { call_id, packet, .. } => {
+                let header = Header { kind: RTCP, correlation: Some(call_id), ..header };
+                self.send_rtcp(&header, packet);
+            }
+            _ => {}
         }
     }
 
@@ -91,32 +188,38 @@ impl RecordSink for Hep {
     }
 }
 
-/// The addresses of a message, in its direction.
-struct Way {
+/// The facts about a payload that collectors need.
+#[derive(Clone, Copy, Debug)]
+struct Header<'h> {
     from: SocketAddr,
     to: SocketAddr,
-    ends: Ends,
+    /// True if it travelled in a stream.
+    is_stream: bool,
+    unix_ns: u64,
+    /// The protocol type.
+    kind: u8,
+    /// The Call-ID of the call that it belongs to, if the payload does not have it.
+    correlation: Option<&'h [u8]>,
 }
 
 /// Writes a packet; `false` if it would not fit a datagram.
 fn put_packet(
     identity: &HepIdentity,
-    way: Way,
-    unix_ns: u64,
-    message: &[u8],
+    header: &Header<'_>,
+    payload: &[u8],
     out: &mut Vec<u8>,
 ) -> bool {
     out.extend_from_slice(b"HEP3\0\0");
-    let (from, to) = (way.from, way.to);
+    let &Header { from, to, unix_ns, kind, .. } = header;
     match (from.ip(), to.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             // The numbers of AF_INET and AF_INET6 on Linux: collectors expect them.
-            put_protocols(2, &way, out);
+            put_protocols(2, header, out);
             put_chunk(3, &from.octets(), out);
             put_chunk(4, &to.octets(), out);
         }
         (from, to) => {
-            put_protocols(10, &way, out);
+            put_protocols(10, header, out);
             put_chunk(5, &v6(from).octets(), out);
             put_chunk(6, &v6(to).octets(), out);
         }
@@ -127,24 +230,27 @@ fn put_packet(
     let (seconds, rest_ns) = (unix_ns / 1_000_000_000, unix_ns % 1_000_000_000);
     put_chunk(9, &(seconds as u32).to_be_bytes(), out);
     put_chunk(10, &((rest_ns / 1000) as u32).to_be_bytes(), out);
-    put_chunk(11, &[SIP], out);
+    put_chunk(11, &[kind], out);
     put_chunk(12, &identity.capture_id.to_be_bytes(), out);
     let password = identity.password.as_deref().unwrap_or_default();
     if !password.is_empty() {
         put_chunk(14, password.as_bytes(), out);
     }
-    if out.len() + CHUNK_HEADER + message.len() > DATAGRAM_MAX {
+    if let Some(call_id) = header.correlation.filter(|call_id| !call_id.is_empty()) {
+        put_chunk(17, call_id, out);
+    }
+    if out.len() + CHUNK_HEADER + payload.len() > DATAGRAM_MAX {
         return false;
     }
-    put_chunk(15, message, out);
+    put_chunk(15, payload, out);
     let length = out.len() as u16;
     out[4..6].copy_from_slice(&length.to_be_bytes());
     true
 }
 
-fn put_protocols(family: u8, way: &Way, out: &mut Vec<u8>) {
+fn put_protocols(family: u8, header: &Header<'_>, out: &mut Vec<u8>) {
     put_chunk(1, &[family], out);
-    put_chunk(2, &[if way.ends.protocol.is_stream() { 6 } else { 17 }], out);
+    put_chunk(2, &[if header.is_stream { 6 } else { 17 }], out);
 }
 
 fn v6(ip: IpAddr) -> Ipv6Addr {
@@ -169,21 +275,23 @@ fn put_chunk(kind: u16, value: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Protocol;
 
-    fn packet(from: &str, to: &str, protocol: Protocol, identity: &HepIdentity) -> Vec<u8> {
+    fn sip(from: &str, to: &str, is_stream: bool) -> Header<'static> {
         let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-        let ends = Ends { local: from, remote: to, protocol };
+        let unix_ns = 1_700_000_001_234_567_890;
+        Header { from, to, is_stream, unix_ns, kind: SIP, correlation: None }
+    }
+
+    fn packet(from: &str, to: &str, is_stream: bool, identity: &HepIdentity) -> Vec<u8> {
         let mut out = Vec::new();
-        let way = Way { from, to, ends };
-        assert!(put_packet(identity, way, 1_700_000_001_234_567_890, b"SIP", &mut out));
+        assert!(put_packet(identity, &sip(from, to, is_stream), b"SIP", &mut out));
         out
     }
 
     #[test]
     fn a_packet_over_udp_and_ipv4_to_the_byte() {
         let identity = HepIdentity { capture_id: 2001, password: Some("key".to_owned()) };
-        let packet = packet("192.0.2.1:5060", "198.51.100.2:5070", Protocol::Udp, &identity);
+        let packet = packet("192.0.2.1:5060", "198.51.100.2:5070", false, &identity);
         let expected: &[&[u8]] = &[
             b"HEP3\x00\x6f",
             b"\0\0\0\x01\0\x07\x02",
@@ -205,7 +313,7 @@ mod tests {
     #[test]
     fn a_packet_over_tls_and_ipv6_without_a_key() {
         let from = "[2001:db8::1]:5061";
-        let packet = packet(from, "[2001:db8::2]:5061", Protocol::Tls, &HepIdentity::default());
+        let packet = packet(from, "[2001:db8::2]:5061", true, &HepIdentity::default());
         let begin: &[&[u8]] = &[
             b"\0\0\0\x01\0\x07\x0a",
             b"\0\0\0\x02\0\x07\x06",
@@ -219,10 +327,19 @@ mod tests {
 
     #[test]
     fn what_is_too_long_for_a_datagram_makes_no_packet() {
-        let end: SocketAddr = "192.0.2.1:5060".parse().unwrap();
-        let ends = Ends { local: end, remote: end, protocol: Protocol::Tcp };
-        let way = Way { from: end, to: end, ends };
+        let header = sip("192.0.2.1:5060", "192.0.2.1:5060", true);
         let identity = HepIdentity::default();
-        assert!(!put_packet(&identity, way, 0, &[b'x'; 65_500], &mut Vec::new()));
+        assert!(!put_packet(&identity, &header, &[b'x'; 65_500], &mut Vec::new()));
+    }
+
+    #[test]
+    fn rtcp_has_the_call_that_it_belongs_to() {
+        let (kind, correlation) = (RTCP, Some(&b"1@192.0.2.1"[..]));
+        let header = Header { kind, correlation, ..sip("192.0.2.1:1", "192.0.2.2:2", false) };
+        let mut out = Vec::new();
+        assert!(put_packet(&HepIdentity::default(), &header, b"\x80\xc9", &mut out));
+        let end = b"\0\0\0\x11\0\x111@192.0.2.1\0\0\0\x0f\0\x08\x80\xc9";
+        assert!(out.ends_with(end), "{out:x?}");
+        assert!(out.windows(7).any(|chunk| chunk == b"\0\0\0\x0b\0\x07\x05"), "{out:x?}");
     }
 }

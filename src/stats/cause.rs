@@ -309,6 +309,8 @@ causes! {
         SrtpKeys = "srtp_keys",
         /// The check of a pattern of RTP ended.
         RtpChecked = "rtp_checked",
+        /// RTCP of a call was sent or received.
+        Rtcp = "rtcp",
     }
 }
 

@@ -35,6 +35,11 @@ impl<const N: usize> ShortText<N> {
         Self { bytes, len: kept.len() as u16, is_cut: kept.len() < text.len() }
     }
 
+    /// The bytes that were kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
     /// The text for a terminal: without control characters, which could rewrite the screen, and
     /// without characters that change the direction of text. Ends in `~` if it was cut.
     pub fn shown(&self) -> String {

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::encode::LENGTH;
-use super::event::{Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record, RtpChecked};
-use crate::stats::{FailureCause, HeardVerdict, TraceKind};
+use super::event::{AudioPath, Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record, RtpChecked};
+use crate::stats::{FailureCause, HeardVerdict, ShortText, TraceKind};
 
 /// The records in a run of bytes, in order. An incomplete record ends them: the queue that carries
 /// records carries whole ones only.
@@ -58,6 +58,10 @@ impl<'b> Reader<'b> {
         self.array().map(u16::from_le_bytes)
     }
 
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
     fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
@@ -74,19 +78,30 @@ impl<'b> Reader<'b> {
             packets_sent: self.u64()?,
             octets_sent: self.u64()?,
             packets_received: self.u64()?,
+            octets_received: self.u64()?,
+            packets_expected: self.u64()?,
             packets_lost: self.u64()?,
+            packets_discarded: self.u64()?,
+            packets_reordered: self.u64()?,
+            packets_duplicate: self.u64()?,
+            jitter_ns: self.u64()?,
+            jitter_mean_ns: self.u64()?,
             jitter_max_ns: self.u64()?,
+            delta_max_ns: self.u64()?,
             first_audio_ns: present(self.u64()?),
             first_audio_after_answer_ns: present(self.u64()?),
             round_trip_ns: present(self.u64()?),
+            peer_jitter_ns: present(self.u64()?),
             mos_hundredths: None,
             mos_min_hundredths: None,
             peer_fraction_lost: None,
+            path: None,
         };
         let present = |number: u16| Some(number).filter(|&number| number != u16::MAX);
         media.mos_hundredths = present(self.u16()?);
         media.mos_min_hundredths = present(self.u16()?);
         media.peer_fraction_lost = present(self.u16()?).map(|lost| lost as u8);
+        media.path = self.path()?;
         Some(Some(media))
     }
 
@@ -108,6 +123,31 @@ impl<'b> Reader<'b> {
             wrong,
             first_wrong,
         })
+    }
+
+    /// The way of a call's audio, if it is known.
+    fn path(&mut self) -> Option<Option<AudioPath>> {
+        if !self.flag()? {
+            return Some(None);
+        }
+        Some(Some(AudioPath {
+            local: self.address()?,
+            remote: self.address()?,
+            ssrc: self.u32()?,
+            peer_ssrc: u32::try_from(self.u64()?).ok(),
+            payload_type: self.u8()?,
+            clock_rate: self.u32()?,
+            encoding: ShortText::of(self.text()?),
+        }))
+    }
+
+    fn authenticated(&mut self) -> Option<Authenticated<'b>> {
+        let challenge = self.u16()?;
+        let is_ok = self.flag()?;
+        let [username, realm, algorithm, qop] =
+            [self.text()?, self.text()?, self.text()?, self.text()?];
+        let call_id = self.rest();
+        Some(Authenticated { call_id, username, realm, algorithm, qop, challenge, is_ok })
     }
 
     fn text(&mut self) -> Option<&'b [u8]> {
@@ -175,6 +215,12 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
             let (length_ns, media) = (reader.u64()?, reader.media()?);
             Event::CallEnded { cause, code, length_ns, media, call_id: reader.rest() }
         }
+        TraceKind::Rtcp => Event::Rtcp {
+            ends: reader.ends()?,
+            is_sent: reader.flag()?,
+            call_id: reader.text()?,
+            packet: reader.rest(),
+        },
         TraceKind::Step => Event::Step { call_id: reader.rest() },
         TraceKind::ResponseTime => {
             Event::ResponseTime { rtd: reader.u16()?, duration_ns: reader.u64()? }
@@ -185,22 +231,7 @@ fn decode(mut reader: Reader<'_>) -> Option<Record<'_>> {
             waited_ms: reader.u64()?,
             call_id: reader.rest(),
         },
-        TraceKind::Authenticated => {
-            let challenge = reader.u16()?;
-            let is_ok = reader.flag()?;
-            let [username, realm, algorithm, qop] =
-                [reader.text()?, reader.text()?, reader.text()?, reader.text()?];
-            let call_id = reader.rest();
-            Event::Authenticated(Authenticated {
-                call_id,
-                username,
-                realm,
-                algorithm,
-                qop,
-                challenge,
-                is_ok,
-            })
-        }
+        TraceKind::Authenticated => Event::Authenticated(reader.authenticated()?),
     };
     Some(Record { at_ns, call, worker, program, step, event })
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Kinds;
-use super::event::{CallMedia, Ends, Event, Record, RtpChecked};
+use super::event::{AudioPath, Authenticated, CallMedia, Ends, Event, Record, RtpChecked};
 use crate::stats::{FailureCause, TraceDropCounts, TraceKind};
 
 /// Bytes of the length with which each record begins.
@@ -91,6 +91,11 @@ impl Tracer {
         self.buffer.clear();
     }
 
+    /// Counts records of a kind that were lost before they came here.
+    pub fn note_dropped(&mut self, kind: TraceKind, lost: u64) {
+        self.dropped.bump_by(kind, lost);
+    }
+
     /// Records dropped so far, for want of room here or in the queue behind.
     pub fn dropped(&self) -> &TraceDropCounts {
         &self.dropped
@@ -145,6 +150,7 @@ fn size_max(event: &Event<'_>) -> usize {
             | Event::CommandReceived(text)
             | Event::SrtpKeys(text) => text.len(),
             Event::CallEnded { call_id, .. } => MEDIA_MAX + call_id.len(),
+            Event::Rtcp { call_id, packet, .. } => call_id.len() + packet.len(),
             Event::CallStarted { call_id, .. }
             | Event::Step { call_id }
             | Event::TimedOut { call_id, .. } => call_id.len(),
@@ -218,13 +224,12 @@ fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(&waited_ms.to_le_bytes());
             out.extend_from_slice(call_id);
         }
-        Event::Authenticated(auth) => {
-            out.extend_from_slice(&auth.challenge.to_le_bytes());
-            out.push(u8::from(auth.is_ok));
-            for text in [auth.username, auth.realm, auth.algorithm, auth.qop] {
-                put_text(text, out);
-            }
-            out.extend_from_slice(auth.call_id);
+        Event::Authenticated(auth) => put_authenticated(&auth, out),
+        Event::Rtcp { ends, is_sent, call_id, packet } => {
+            put_ends(&ends, out);
+            out.push(u8::from(is_sent));
+            put_text(call_id, out);
+            out.extend_from_slice(packet);
         }
         Event::RtpChecked(checked) => put_checked(&checked, out),
     }
@@ -239,8 +244,17 @@ fn put_text(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
+fn put_authenticated(auth: &Authenticated<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&auth.challenge.to_le_bytes());
+    out.push(u8::from(auth.is_ok));
+    for text in [auth.username, auth.realm, auth.algorithm, auth.qop] {
+        put_text(text, out);
+    }
+    out.extend_from_slice(auth.call_id);
+}
+
 /// Most bytes of the figures of a call's media.
-const MEDIA_MAX: usize = 88;
+const MEDIA_MAX: usize = 240;
 
 /// Appends the figures of a call's media: a byte for their presence, and then all of them. An
 /// absent figure is all ones.
@@ -251,11 +265,20 @@ fn put_media(media: Option<&CallMedia>, out: &mut Vec<u8>) {
         media.packets_sent,
         media.octets_sent,
         media.packets_received,
+        media.octets_received,
+        media.packets_expected,
         media.packets_lost,
+        media.packets_discarded,
+        media.packets_reordered,
+        media.packets_duplicate,
+        media.jitter_ns,
+        media.jitter_mean_ns,
         media.jitter_max_ns,
+        media.delta_max_ns,
         media.first_audio_ns.unwrap_or(u64::MAX),
         media.first_audio_after_answer_ns.unwrap_or(u64::MAX),
         media.round_trip_ns.unwrap_or(u64::MAX),
+        media.peer_jitter_ns.unwrap_or(u64::MAX),
     ];
     for number in numbers {
         out.extend_from_slice(&number.to_le_bytes());
@@ -265,6 +288,20 @@ fn put_media(media: Option<&CallMedia>, out: &mut Vec<u8>) {
     for number in mos.map(|mos| mos.unwrap_or(u16::MAX)).into_iter().chain([peer]) {
         out.extend_from_slice(&number.to_le_bytes());
     }
+    put_path(media.path.as_ref(), out);
+}
+
+/// Appends the way of audio: a byte for its presence, and then all of it.
+fn put_path(path: Option<&AudioPath>, out: &mut Vec<u8>) {
+    let Some(path) = path else { return out.push(0) };
+    out.push(1);
+    put_address(path.local, out);
+    put_address(path.remote, out);
+    out.extend_from_slice(&path.ssrc.to_le_bytes());
+    out.extend_from_slice(&path.peer_ssrc.map_or(u64::MAX, u64::from).to_le_bytes());
+    out.push(path.payload_type);
+    out.extend_from_slice(&path.clock_rate.to_le_bytes());
+    put_text(path.encoding.bytes(), out);
 }
 
 fn put_checked(checked: &RtpChecked<'_>, out: &mut Vec<u8>) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::stats::{FailureCause, HeardVerdict, TraceKind};
+use crate::stats::{FailureCause, HeardVerdict, ShortText, TraceKind};
 
 /// The number that stands for no call, in records of messages that belong to none.
 pub const NO_CALL: u64 = 0;
@@ -118,10 +118,26 @@ pub struct CallMedia {
     pub octets_sent: u64,
     /// RTP packets received, without duplicates.
     pub packets_received: u64,
+    /// RTP payload octets in them.
+    pub octets_received: u64,
+    /// RTP packets that were expected.
+    pub packets_expected: u64,
     /// RTP packets that never came.
     pub packets_lost: u64,
-    /// Highest interarrival jitter (RFC 3550 section 6.4.1).
+    /// RTP packets that came too late for the jitter buffer.
+    pub packets_discarded: u64,
+    /// RTP packets that came after a later one.
+    pub packets_reordered: u64,
+    /// RTP packets that came twice.
+    pub packets_duplicate: u64,
+    /// Interarrival jitter at the end (RFC 3550 section 6.4.1).
+    pub jitter_ns: u64,
+    /// Mean of the interarrival jitter at each packet.
+    pub jitter_mean_ns: u64,
+    /// Highest interarrival jitter.
     pub jitter_max_ns: u64,
+    /// Longest time between two packets.
+    pub delta_max_ns: u64,
     /// Estimated MOS in hundredths; `None` if it was not measured.
     pub mos_hundredths: Option<u16>,
     /// Lowest estimated MOS of an interval in hundredths.
@@ -134,6 +150,29 @@ pub struct CallMedia {
     pub round_trip_ns: Option<u64>,
     /// Fraction of our packets that the peer last reported lost, in 1/256.
     pub peer_fraction_lost: Option<u8>,
+    /// Jitter that the peer last reported of our packets.
+    pub peer_jitter_ns: Option<u64>,
+    /// The way of the audio; `None` if the peer signalled no address for it.
+    pub path: Option<AudioPath>,
+}
+
+/// The way of a call's audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudioPath {
+    /// Our address of RTP.
+    pub local: SocketAddr,
+    /// The peer's address of RTP.
+    pub remote: SocketAddr,
+    /// Our SSRC.
+    pub ssrc: u32,
+    /// The last SSRC of the peer; `None` if nothing came.
+    pub peer_ssrc: Option<u32>,
+    /// Payload type that we send.
+    pub payload_type: u8,
+    /// Ticks of its timestamps in a second.
+    pub clock_rate: u32,
+    /// Name of its encoding; empty if none was agreed on.
+    pub encoding: ShortText<16>,
 }
 
 /// The check of a pattern that a stream of a call played.
@@ -161,6 +200,7 @@ pub struct RtpChecked<'b> {
 
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "an event is made in place, and not kept")]
 pub enum Event<'b> {
     /// A message was sent.
     Sent {
@@ -258,6 +298,17 @@ pub enum Event<'b> {
     SrtpKeys(&'b [u8]),
     /// A call ended, and with it the check of a pattern.
     RtpChecked(RtpChecked<'b>),
+    /// A compound of RTCP was sent or received.
+    Rtcp {
+        /// Both ends.
+        ends: Ends,
+        /// True if we sent it.
+        is_sent: bool,
+        /// The call's Call-ID.
+        call_id: &'b [u8],
+        /// The compound, as it is without SRTCP.
+        packet: &'b [u8],
+    },
 }
 
 impl Event<'_> {
@@ -282,6 +333,7 @@ impl Event<'_> {
             Self::CommandReceived(_) => TraceKind::CommandReceived,
             Self::SrtpKeys(_) => TraceKind::SrtpKeys,
             Self::RtpChecked(_) => TraceKind::RtpChecked,
+            Self::Rtcp { .. } => TraceKind::Rtcp,
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::stats::{FailureCause, HeardVerdict};
+use crate::stats::{FailureCause, HeardVerdict, ShortText};
 
 fn ends(v6: bool) -> Ends {
     let (local, remote) = match v6 {
@@ -8,6 +8,42 @@ fn ends(v6: bool) -> Ends {
     };
     let protocol = if v6 { Protocol::Tls } else { Protocol::Udp };
     Ends { local: local.parse().unwrap(), remote: remote.parse().unwrap(), protocol }
+}
+
+/// Figures of media, all of them different.
+fn media() -> CallMedia {
+    CallMedia {
+        heard: HeardVerdict::TwoWay,
+        packets_sent: 1,
+        octets_sent: 160,
+        packets_received: u64::MAX,
+        octets_received: 320,
+        packets_expected: 10,
+        packets_lost: 3,
+        packets_discarded: 11,
+        packets_reordered: 12,
+        packets_duplicate: 13,
+        jitter_ns: 14,
+        jitter_mean_ns: 15,
+        jitter_max_ns: 4,
+        delta_max_ns: 16,
+        mos_hundredths: Some(441),
+        mos_min_hundredths: None,
+        first_audio_ns: Some(5),
+        first_audio_after_answer_ns: None,
+        round_trip_ns: Some(6),
+        peer_fraction_lost: Some(255),
+        peer_jitter_ns: Some(17),
+        path: Some(AudioPath {
+            local: ends(true).local,
+            remote: ends(true).remote,
+            ssrc: 7,
+            peer_ssrc: Some(u32::MAX),
+            payload_type: 8,
+            clock_rate: 8000,
+            encoding: ShortText::of(b"PCMA"),
+        }),
+    }
 }
 
 /// One event of each kind, and a few variations.
@@ -23,20 +59,6 @@ fn events() -> Vec<Event<'static>> {
         challenge: 407,
         is_ok: true,
     };
-    let media = CallMedia {
-        heard: HeardVerdict::TwoWay,
-        packets_sent: 1,
-        octets_sent: 160,
-        packets_received: u64::MAX,
-        packets_lost: 3,
-        jitter_max_ns: 4,
-        mos_hundredths: Some(441),
-        mos_min_hundredths: None,
-        first_audio_ns: Some(5),
-        first_audio_after_answer_ns: None,
-        round_trip_ns: Some(6),
-        peer_fraction_lost: Some(255),
-    };
     let checked = RtpChecked {
         call_id,
         number: 6,
@@ -48,6 +70,8 @@ fn events() -> Vec<Event<'static>> {
         wrong: 2,
         first_wrong: Some((65_535, 159)),
     };
+    let media = media();
+    let unheard = CallMedia { path: None, peer_jitter_ns: None, ..media };
     let patience = Patience::Retransmission;
     vec![
         Event::Sent { ends: ends(false), is_repeated: true, message },
@@ -68,6 +92,8 @@ fn events() -> Vec<Event<'static>> {
             length_ns: 0,
             media: None,
         },
+        Event::CallEnded { call_id, cause: None, code: 0, length_ns: 1, media: Some(unheard) },
+        Event::Rtcp { ends: ends(false), is_sent: true, call_id, packet: b"\x80\xc9\0\x01" },
         Event::Step { call_id },
         Event::ResponseTime { rtd: 3, duration_ns: u64::MAX },
         Event::TimedOut { call_id, patience, aborts: false, waited_ms: 500 },

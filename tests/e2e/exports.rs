@@ -1,20 +1,29 @@
 //! Exports of a run to other programs: call records, HEP and the event log, held against the known
 //! counts of real runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::iter;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness;
+use crate::harness::summary::Summary;
 use crate::harness::{PATIENCE, gossipper, lock};
 use crate::summary_schema;
 
 /// An answerer that refuses every fifth call.
 const REFUSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios/refusing_uas.xml");
+
+/// A caller with a place for media.
+const CALLER: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/scenarios/media_uac.xml"));
+/// A second of audio.
+const TALK: &str = "<nop><action><exec rtp_stream=\"synthetic\"/></action></nop>
+  <pause milliseconds=\"1000\"/>";
 
 /// The lines of a file, as JSON.
 #[track_caller]
@@ -253,14 +262,112 @@ fn events_on_a_full_disk_are_told_and_counted() {
     summary_schema::check(&over.summary().0).unwrap();
 }
 
+/// Two calls with media between two of our ends, of which the caller tells a collector. Returns its
+/// packets that are not SIP, and the summaries of caller and answerer.
+#[track_caller]
+fn calls_with_media(flags: &[&str]) -> (Vec<Chunks>, Summary, Summary) {
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = collector.local_addr().unwrap().to_string();
+    let calls = ["-i", "127.0.0.1", "-m", "2", "-rtp_shared", "-rtcp_interval", "200ms"];
+    let (server, remote) = gossipper::serve(&[&["-sn", "uas_media"], &calls[..]].concat());
+    let remote = remote.to_string();
+    let scratch = harness::scratch::Scratch::new();
+    let caller = scratch.write("caller.xml", &CALLER.replace("<!-- media -->", TALK));
+    let load = ["-sf", &caller, "-p", "0", "-hep_addr", &address];
+    let client = gossipper::run(&[&load[..], &calls, flags, &[&remote]].concat()).expect_code(0);
+    let server = server.finish().expect_code(0);
+    collector.set_nonblocking(true).unwrap();
+    let mut buffer = vec![0; 65_536];
+    let packets = iter::from_fn(|| {
+        let length = collector.recv(&mut buffer).ok()?;
+        Some(chunks(&buffer[..length]))
+    });
+    let packets: Vec<Chunks> = packets.filter(|packet| packet[&11] != [1]).collect();
+    let summaries = [&client, &server].map(|over| Summary(over.summary().0.clone()));
+    let [client, server] = summaries;
+    (packets, client, server)
+}
+
+/// The Call-ID to which a packet belongs.
+fn call_id(packet: &Chunks) -> &str {
+    std::str::from_utf8(&packet[&17]).unwrap()
+}
+
 #[test]
-fn reports_on_media_are_refused_by_name() {
+fn a_collector_sees_the_rtcp_that_was_sent_and_received_as_it_was() {
+    let _turn = lock::light();
+    let (packets, client, server) = calls_with_media(&["-hep_raw_rtcp"]);
+    let mut sources = HashMap::new();
+    for packet in &packets {
+        assert_eq!((&packet[&11][..], &packet[&2][..]), (&[5][..], &[17][..]));
+        // A report of a sender or a receiver, version 2.
+        let rtcp = &packet[&15];
+        assert!(rtcp[0] >> 6 == 2 && [200, 201].contains(&rtcp[1]), "{rtcp:x?}");
+        *sources.entry(packet[&7].clone()).or_insert(0) += 1;
+    }
+    let ids: HashSet<&str> = packets.iter().map(call_id).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    let mut counts: Vec<u64> = sources.into_values().collect();
+    let media = |side: &Summary, key: &str| side.number(&format!("/media/{key}"));
+    let [sent, received] =
+        ["rtcp_packets_sent", "rtcp_packets_received"].map(|key| media(&client, key));
+    let mut expected = [sent, received];
+    counts.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(counts, expected, "{:#}", client.0["media"]);
+    assert!(received > 0 && received <= media(&server, "rtcp_packets_sent"));
+}
+
+#[test]
+fn a_collector_gets_rtcp_as_json_and_a_report_on_each_stream() {
+    let _turn = lock::light();
+    let flags = ["-hep_raw_rtcp", "-hep_homer_lake_rtcp", "-send_media_report"];
+    let (packets, client, _) = calls_with_media(&flags);
+    let json = |kind: u8| {
+        let of_kind = packets.iter().filter(move |packet| packet[&11] == [kind]);
+        of_kind.map(|packet| {
+            let json: Value = serde_json::from_slice(&packet[&15]).unwrap();
+            (call_id(packet).to_owned(), json)
+        })
+    };
+    let reports: Vec<_> = json(5).collect();
+    let media = |key: &str| client.number(&format!("/media/{key}"));
+    let all = media("rtcp_packets_sent") + media("rtcp_packets_received");
+    assert_eq!(reports.len() as u64, all);
+    assert!(reports.iter().any(|(_, report)| {
+        report["type"] == 200 && report["report_blocks"][0]["fraction_lost"] == 0
+    }));
+    let streams: Vec<_> = json(35).collect();
+    assert_eq!(streams.len(), 4, "{streams:#?}");
+    let (mut sent, mut received) = (0, 0);
+    for (id, stream) in &streams {
+        assert_eq!((&stream["CORRELATION_ID"], &stream["TYPE"]), (&json!(id), &json!("FINAL")));
+        assert_eq!((&stream["CODEC_NAME"], &stream["HEARD"]), (&json!("PCMU"), &json!("two_way")));
+        let packets = stream["PACKET_COUNT"].as_u64().unwrap();
+        if stream["DIR"] == 1 {
+            sent += packets;
+            continue;
+        }
+        received += packets;
+        assert_eq!(stream["PACKET_LOSS"], 0);
+        assert!(stream["MOS"].as_f64().unwrap() > 4.0, "{stream:#}");
+    }
+    assert_eq!(
+        [sent, received],
+        ["sent", "received"].map(|way| media(&format!("rtp_packets_{way}")))
+    );
+    let told: Vec<_> = json(37).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told.iter().all(|(_, report)| report["FRACTION_LOST"] == 0), "{told:#?}");
+}
+
+#[test]
+fn reports_without_a_collector_are_no_secret() {
+    let _turn = lock::light();
     for flag in ["-hep_raw_rtcp", "-hep_homer_lake_rtcp", "-send_media_report"] {
-        let over = gossipper::run(&["-sn", "uac", flag, "127.0.0.1:9"]);
-        let said = &over.finished.stderr;
-        let reason =
-            format!("{flag} is not in this version (reports on media, which need RTP streams)");
-        assert!(said.contains(&reason), "{said}");
+        let line = ["-sn", "uac", flag, "-m", "1", "-timeout", "1s", "127.0.0.1:9"];
+        let said = gossipper::run(&line).finished.stderr;
+        assert!(said.contains("-hep_addr is not given"), "{said}");
     }
 }
 

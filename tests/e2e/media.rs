@@ -164,10 +164,10 @@ fn packets_from(capture: &Path, sip: u16, port: u16) -> Vec<Packet> {
     tshark(capture, sip, &args).iter().map(packet).collect()
 }
 
-/// Packets, lost packets and the highest jitter in milliseconds of the stream from `port`, by
-/// tshark.
+/// Packets and lost packets of the stream from `port` by tshark, and in milliseconds the longest
+/// time between two, the mean and the highest jitter.
 #[track_caller]
-fn stream_from(capture: &Path, sip: u16, port: u16) -> (u64, u64, f64) {
+fn stream_from(capture: &Path, sip: u16, port: u16) -> (u64, u64, [f64; 3]) {
     let lines = tshark(capture, sip, &["-q", "-z", "rtp,streams"]);
     for line in &lines {
         let columns: Vec<&str> = line.split_whitespace().collect();
@@ -177,7 +177,8 @@ fn stream_from(capture: &Path, sip: u16, port: u16) -> (u64, u64, f64) {
         let share = columns.iter().position(|column| column.starts_with('(')).unwrap();
         let count = |at: usize| columns[at].parse().unwrap();
         // Three columns of the time between packets, then three of jitter.
-        return (count(share - 2), count(share - 1), columns[share + 6].parse().unwrap());
+        let times = [3, 5, 6].map(|at| columns[share + at].parse().unwrap());
+        return (count(share - 2), count(share - 1), times);
     }
     panic!("no stream from {port}: {lines:#?}");
 }
@@ -299,15 +300,24 @@ fn tshark_and_our_report_agree_about_loss_and_jitter() {
     let capture = folder.join("call.pcap");
     phone.into_capture().write(&capture);
 
-    let (count, lost, jitter_ms) = stream_from(&capture, sip, own);
+    let (count, lost, times_ms) = stream_from(&capture, sip, own);
     assert_eq!((count, lost), (67, 8));
     let (summary, call) = (over.summary(), media_of_call(&folder));
     assert_eq!(media(summary, "rtp_packets_received"), count);
     assert_eq!(media(summary, "rtp_packets_lost"), lost);
     assert_eq!(call["RTPPacketsReceived"], count);
     assert_eq!(call["RTPRecvMaxCumulativeLost"], lost);
-    let ours_ms = call["jitter_max_ms"].as_f64().unwrap();
-    assert!(jitter_ms > 40.0 && (ours_ms - jitter_ms).abs() < 5.0, "{ours_ms} {jitter_ms}");
+    let stream = &call["rtp_stream"];
+    assert_eq!((&stream["packets"], &stream["lost"]), (&json!(count), &json!(lost)));
+    assert_eq!(stream["source_port"], own);
+    assert_eq!(stream["max_jitter_ms"], call["jitter_max_ms"]);
+    let [_, _, jitter_ms] = times_ms;
+    assert!(jitter_ms > 40.0, "{jitter_ms}");
+    let columns = ["max_delta_ms", "mean_jitter_ms", "max_jitter_ms"];
+    for (column, theirs_ms) in columns.into_iter().zip(times_ms) {
+        let ours_ms = stream[column].as_f64().unwrap();
+        assert!((ours_ms - theirs_ms).abs() < 5.0, "{column}: {ours_ms} {theirs_ms}");
+    }
 }
 
 #[test]

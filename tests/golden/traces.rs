@@ -19,11 +19,11 @@ use gossipper::sinks::{
     call_debug::CallDebug, call_records::CallRecords, events, own, sipp, srtp_keys::SrtpKeys,
 };
 use gossipper::stats::{
-    Aggregate, CallTotals, FailureCause, HeardVerdict, Layout, Report, RunStart, Snapshot,
-    TraceDropCounts, TraceKind,
+    Aggregate, CallTotals, FailureCause, HeardVerdict, Layout, Report, RunStart, ShortText,
+    Snapshot, TraceDropCounts, TraceKind,
 };
 use gossipper::trace::{
-    CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer, queue,
+    AudioPath, CallMedia, Ends, Event, Kinds, NO_CALL, NO_STEP, Patience, Protocol, Tracer, queue,
 };
 
 use crate::golden_file;
@@ -50,15 +50,37 @@ const MEDIA: CallMedia = CallMedia {
     packets_sent: 250,
     octets_sent: 40_000,
     packets_received: 248,
+    octets_received: 39_680,
+    packets_expected: 250,
     packets_lost: 2,
+    packets_discarded: 1,
+    packets_reordered: 0,
+    packets_duplicate: 0,
+    jitter_ns: 250_000,
+    jitter_mean_ns: 500_000,
     jitter_max_ns: 1_250_000,
+    delta_max_ns: 61_000_000,
     mos_hundredths: Some(405),
     mos_min_hundredths: None,
     first_audio_ns: Some(61_500_000),
     first_audio_after_answer_ns: None,
     round_trip_ns: Some(12_000_000),
     peer_fraction_lost: Some(255),
+    peer_jitter_ns: None,
+    path: None,
 };
+
+fn path() -> AudioPath {
+    AudioPath {
+        local: "192.0.2.1:6000".parse().unwrap(),
+        remote: "192.0.2.2:7000".parse().unwrap(),
+        ssrc: 0x11,
+        peer_ssrc: Some(0x12_abcd),
+        payload_type: 0,
+        clock_rate: 8000,
+        encoding: ShortText::of(b"PCMU"),
+    }
+}
 
 fn uac() -> Arc<Layout> {
     Arc::new(layout(&[&load_builtin("uac", &[]).unwrap()], 250))
@@ -139,9 +161,11 @@ fn story() -> Tracer {
             cause: None,
             code: 200,
             length_ns: 170_000_000,
-            media: Some(MEDIA),
+            media: Some(CallMedia { path: Some(path()), ..MEDIA }),
         },
     );
+    let packet = b"\x80\xc9\0\x01\0\0\0\x01";
+    tell(970, 2, NO_STEP, Event::Rtcp { ends: udp, is_sent: true, call_id: second, packet });
     tell(990, NO_CALL, NO_STEP, Event::Late { message: OK_COMPACT });
     tell(1100, 3, NO_STEP, start(third));
     let patience = Patience::Retransmission;

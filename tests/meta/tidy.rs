@@ -281,7 +281,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("output", &["stats"]),
     ("media", &["sip", "scenario", "stats"]),
     ("engine", &["sip", "scenario", "injection", "media", "stats", "trace", "config/rules"]),
-    ("sinks", &["sip", "stats", "trace", "config", "output"]),
+    // Of media, sinks know the forms on the wire.
+    ("sinks", &["sip", "stats", "trace", "media", "config", "output"]),
     ("dataplane", &["sip", "stream", "scenario", "stats", "trace", "media", "engine"]),
     // A library: it knows no front.
     (

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
+use gossipper::media::rtcp::{Compound, Packet};
 use gossipper::media::{Command, Event, Heard, LegId, Local, Mode, RtcpInterval, Track};
 use gossipper::stats::{SrtpFault, StrayCause};
 use gossipper_uring::SimConfig;
 
-use crate::harness::pair::{Came, Pair, play, tone};
+use crate::harness::pair::{Came, IPS, Pair, play, tone};
 use crate::harness::{MS, SECOND};
 
 /// Suites with the length of their key and salt, and what they add to a packet.
@@ -291,4 +292,39 @@ fn nothing_is_clear_before_both_keys_are_known() {
     assert_eq!(refused.unwrap_err().label(), "crypto_no_key");
     pair.run_for(SECOND);
     assert!(pair.sent_to.borrow().is_empty());
+}
+
+#[test]
+fn reports_are_copied_as_they_are_without_srtcp_where_they_are_wanted() {
+    for mode in [Mode::Ports, Mode::Shared] {
+        let mut pair = Pair::new(24, SimConfig::default(), |config| {
+            config.mode = mode;
+            config.rtcp = RtcpInterval::Fixed(300 * MS);
+        });
+        pair.ends[0].media.monitor_reports(true);
+        let clips = tone();
+        let legs = connect(&mut pair, 7, [&audio(SUITES[4], 'B'), &audio(SUITES[4], 'C')]);
+        (0..2).for_each(|end| pair.act(end, legs[end], play(&clips)));
+        pair.run_for(2 * SECOND);
+        pair.close(0, legs[0]);
+        pair.run_for(100 * MS);
+        let (mut sent, mut received, mut goodbyes) = (0, 0, 0);
+        let lost = pair.ends[0].media.take_reports(|report| {
+            *(if report.is_sent { &mut sent } else { &mut received }) += 1;
+            assert_eq!((report.call, report.local.ip()), (7, IPS[0]));
+            assert_eq!(report.remote.ip(), IPS[1]);
+            let compound = Compound::parse(report.packet).expect("a report in the clear");
+            let packets: Vec<Packet<'_>> = compound.map(|packet| packet.unwrap()).collect();
+            assert!(matches!(packets[0], Packet::SenderReport { .. }), "{packets:?}");
+            goodbyes += packets.iter().filter(|one| matches!(one, Packet::Goodbye(_))).count();
+        });
+        let counters = pair.ends[0].counters();
+        let counted = (counters.rtcp_sent, counters.rtcp_received);
+        assert_eq!(((sent, received), lost, goodbyes), (counted, 0, 1), "{mode:?}");
+        assert!(received > 3, "{received}");
+        // They are taken once, and the other side copies none.
+        for end in &mut pair.ends {
+            assert_eq!(end.media.take_reports(|report| panic!("{report:?}")), 0);
+        }
+    }
 }

@@ -73,6 +73,7 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     /// Moves the turn's records to the queue of the writer thread, and wakes it if it is idle.
     /// Never waits: records that find no room are counted by kind.
     pub(super) fn hand_on_records(&mut self) {
+        self.engine.record_reports();
         let tracer = self.engine.tracer_mut();
         let Some((queue, bell)) = &mut self.links.records else { return tracer.clear() };
         let mut any = false;

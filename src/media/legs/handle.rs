@@ -9,7 +9,7 @@ use super::super::border::{Medium, MediumEffect, MediumInput};
 use super::super::command::{Agreed, Command, LegId, LegSpec, Local, MediaFault, Opening, Track};
 use super::super::config::MediaConfig;
 use super::super::report::LegReport;
-use super::Media;
+use super::{Media, SeenReport};
 use crate::stats::{MediaCounters, MediaHistograms};
 
 /// The media of a worker, as worker and engine hold it: one handle each, on one thread.
@@ -88,6 +88,16 @@ impl MediaHandle {
     /// See [`Media::report`].
     pub fn report(&self, leg: LegId, now: u64) -> LegReport {
         self.0.borrow().report(leg, now)
+    }
+
+    /// See [`Media::monitor_reports`].
+    pub fn monitor_reports(&self, is_on: bool) {
+        self.0.borrow_mut().monitor_reports(is_on);
+    }
+
+    /// See [`Media::take_reports`].
+    pub fn take_reports(&self, with: impl FnMut(SeenReport<'_>)) -> u64 {
+        self.0.borrow_mut().take_reports(with)
     }
 
     /// See [`Media::close`].

@@ -86,7 +86,10 @@ impl Media {
             Err(fault) => self.unreadable(fault, (pair, source), payload.get(4..)),
             Ok(compound) => match self.reporter(pair, source, compound, now) {
                 Err(cause) => self.stray(cause),
-                Ok(row) => self.on_rtcp(row, compound, payload.len(), received_ns),
+                Ok(row) => {
+                    self.note_received(row, source, payload, received_ns);
+                    self.on_rtcp(row, compound, payload.len(), received_ns);
+                }
             },
         }
     }

@@ -306,9 +306,12 @@ impl Media {
         let Some(len) = stream.write_report(out, &name, false, (now, unix_ns)) else {
             return tx.release(slot);
         };
+        self.note_sent(row, (target, is_muxed), &room[..len], now);
+        let stream = &mut self.streams[row];
         let len = match stream.protect_rtcp(room, len) {
             Ok(len) => len,
             Err(fault) => {
+                self.forget_sent();
                 self.counters.srtp_faults.bump(fault);
                 return tx.release(slot);
             }
@@ -332,14 +335,21 @@ impl Media {
         let mut bytes = [0; GOODBYE_BYTES_MAX];
         let out = &mut bytes[..REPORT_BYTES_MAX];
         let Some(len) = stream.write_report(out, &name, true, (now, unix_ns)) else { return };
+        self.note_sent(row, (target, is_muxed), &bytes[..len], now);
+        let stream = &mut self.streams[row];
         let len = match stream.protect_rtcp(&mut bytes, len) {
             Ok(len) => len,
-            Err(fault) => return self.counters.srtp_faults.bump(fault),
+            Err(fault) => {
+                self.forget_sent();
+                return self.counters.srtp_faults.bump(fault);
+            }
         };
         let pair = self.pool.pair(stream.pair);
         let socket = if is_muxed { pair.rtp } else { pair.rtcp };
         if self.outbox.goodbyes.len() < self.outbox.goodbyes.capacity() {
             self.outbox.goodbyes.push(Goodbye { socket, target, len: len as u8, bytes });
+        } else {
+            self.forget_sent();
         }
     }
 

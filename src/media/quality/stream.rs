@@ -49,9 +49,11 @@ pub struct Stream {
     packets: u64,
     octets: u64,
     /// Packets that the sources before this one had sent.
-    expected_before: u64,
+    expected_before: u32,
     last_ns: u64,
     longest_gap_ns: u64,
+    /// Mean of the jitter at each packet.
+    jitter_mean_us: f32,
     reordered: u32,
     duplicates: u32,
     discarded: u32,
@@ -130,6 +132,7 @@ impl Stream {
             expected_before: 0,
             last_ns: 0,
             longest_gap_ns: 0,
+            jitter_mean_us: 0.0,
             reordered: 0,
             duplicates: 0,
             discarded: 0,
@@ -263,7 +266,7 @@ impl Stream {
             self.strays = before.strays.saturating_add(source.received);
             return;
         }
-        self.expected_before += u64::from(source.sequence.span());
+        self.expected_before = self.expected_before.saturating_add(source.sequence.span());
         self.ssrc_changes = self.ssrc_changes.saturating_add(u32::from(source.ssrc != next));
         self.losses.finish();
     }
@@ -286,6 +289,10 @@ impl Stream {
                 true
             }
             Transit::Ns(transit_ns) => {
+                let jitter_us = self.clock.jitter_ns() as f32 / 1e3;
+                // The first packet of a stream has none.
+                let packets = self.packets.saturating_sub(1).max(1) as f32;
+                self.jitter_mean_us += (jitter_us - self.jitter_mean_us) / packets;
                 let is_played = self.playout.plays(transit_ns, elapsed_ns, depth_ns);
                 self.discarded = self.discarded.saturating_add(u32::from(!is_played));
                 is_played
@@ -365,6 +372,7 @@ impl Stream {
             bursts: ended.losses.bursts().count.into(),
             jitter_ns: self.clock.jitter_ns(),
             jitter_max_ns: self.clock.jitter_max_ns(),
+            jitter_mean_ns: (f64::from(self.jitter_mean_us) * 1e3) as u64,
             mos: ended.opinions.known(ended.opinions.mos),
             mos_min: ended.opinions.known(ended.opinions.mos_min),
             wrong_payload_type: self.wrong_payload_type.into(),
@@ -378,7 +386,7 @@ impl Stream {
 
     fn expected(&self) -> u64 {
         let span = self.source.map_or(0, |source| source.sequence.span());
-        self.expected_before + u64::from(span)
+        u64::from(self.expected_before) + u64::from(span)
     }
 
     /// The block for our next report, with the loss since the last one (RFC 3550 appendix A.3).

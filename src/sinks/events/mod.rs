@@ -17,7 +17,7 @@ use super::sipp::{first_line, header, is_told, status};
 use super::{Context, FileId, Losses, RecordSink, RunTotals};
 use crate::config::LogLevel;
 use crate::stats::{FailureCause, TraceKind};
-use crate::trace::{Authenticated, Ends, Event, Kinds, Patience, Record};
+use crate::trace::{Authenticated, CallMedia, Ends, Event, Kinds, Patience, Record};
 
 /// A destination of events other than a file. It must not block.
 pub trait EventExporter: Send {
@@ -123,7 +123,7 @@ impl EventLog {
     fn ended(
         &mut self,
         record: &Record<'_>,
-        call_id: &[u8],
+        (call_id, media): (&[u8], Option<&CallMedia>),
         cause: Option<FailureCause>,
         length_ns: u64,
         cx: &mut Context<'_>,
@@ -151,6 +151,14 @@ impl EventLog {
         attributes.number("duration_ms", length_ns / 1_000_000);
         if let Some(cause) = cause {
             attributes.text("error", cause.label().as_bytes());
+        }
+        if let Some(media) = media {
+            attributes.text("heard", media.heard.label().as_bytes());
+            attributes.number("rtp.sent", media.packets_sent);
+            attributes.number("rtp.received", media.packets_received);
+            attributes.number("rtp.lost", media.packets_lost);
+            let mos = media.mos_hundredths.map(|mos| f64::from(mos) / 100.0);
+            mos.into_iter().for_each(|mos| attributes.float("rtp.mos", mos));
         }
         self.emit(event, cx);
     }
@@ -248,8 +256,8 @@ impl RecordSink for EventLog {
             Event::Received { ends, message } => {
                 return self.message(record, ends, message, false, cx);
             }
-            Event::CallEnded { call_id, cause, length_ns, .. } => {
-                return self.ended(record, call_id, cause, length_ns, cx);
+            Event::CallEnded { call_id, cause, length_ns, media, .. } => {
+                return self.ended(record, (call_id, media.as_ref()), cause, length_ns, cx);
             }
             Event::TimedOut { call_id, patience, waited_ms, .. } => {
                 return self.timed_out(record, call_id, patience, waited_ms, cx);
@@ -298,6 +306,7 @@ impl RecordSink for EventLog {
             | Event::CommandReceived(_)
             | Event::SrtpKeys(_)
             | Event::RtpChecked(_)
+            | Event::Rtcp { .. }
             | Event::ResponseTime { .. } => return,
         };
         event.unix_ns = cx.clock.unix_ns(record.at_ns);
