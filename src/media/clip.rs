@@ -174,3 +174,11 @@ pub struct ClipSet {
     /// Encoding names as in SDP (`PCMU`, `opus`), each with its clip. The first is the default.
     pub clips: Vec<(&'static str, Arc<Clip>)>,
 }
+
+impl ClipSet {
+    /// Memory of its payloads and frames.
+    pub fn bytes(&self) -> u64 {
+        let of = |(_, clip): &(_, Arc<Clip>)| clip.bytes.len() + size_of_val(&*clip.frames);
+        self.clips.iter().map(|clip| of(clip) as u64).sum()
+    }
+}

@@ -16,7 +16,7 @@ use crate::engine::{ClipsBySource, EngineConfig, Programs};
 use crate::files::{Access, Folder};
 use crate::media::dtls::Identity;
 use crate::media::library::{Library, Settings};
-use crate::media::{MediaConfig, Mode, RtcpInterval, ports};
+use crate::media::{MediaConfig, Mode, PROTECTION_BYTES, RtcpInterval, STREAM_BYTES, ports};
 use crate::scenario::Program;
 use crate::sip::Encoding;
 
@@ -121,8 +121,7 @@ pub(super) fn plan(
     if echoes && !has_ports {
         notices.push("-rtp_echo has no effect: no scenario has a port of media".to_owned());
     }
-    let uses_media = programs.all().any(|program| program.uses_media);
-    if !(uses_media || echoes && has_ports) {
+    if !has_media(config, programs) {
         return Ok(None);
     }
     let settings = &config.media;
@@ -156,6 +155,25 @@ pub(super) fn plan(
         media.legs_max = legs_with_ports(config, programs, engine, &media)?;
     }
     Ok(Some(media))
+}
+
+/// Tells whether calls of the run have media.
+fn has_media(config: &RunConfig, programs: &Programs) -> bool {
+    let echoes = config.rules.rtp_echo;
+    programs.all().any(|program| program.uses_media || echoes && program.has_media_ports)
+}
+
+/// Memory of the media of each open call: its streams, and their protection. Any peer may offer
+/// that, unless the run refuses it.
+pub(super) fn call_bytes(config: &RunConfig, programs: &Programs) -> u64 {
+    let of_stream = match config.media.rejects_srtp {
+        true => STREAM_BYTES,
+        false => STREAM_BYTES + PROTECTION_BYTES,
+    };
+    match has_media(config, programs) {
+        true => streams_of_call(programs) as u64 * of_stream,
+        false => 0,
+    }
 }
 
 /// The address that sockets of media are bound to. One that is not of this host, such as that of a
@@ -290,6 +308,22 @@ mod tests {
             "{missing}"
         );
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_call_is_promised_its_streams_and_their_protection() {
+        let bytes = |steps: &str, change: fn(&mut RunDraft)| {
+            let text = format!("<scenario>{steps}<send><![CDATA[A b]]></send></scenario>");
+            let program = crate::scenario::compile(&text, "m", &[]).unwrap();
+            let mut draft = RunDraft::default();
+            change(&mut draft);
+            let config = draft.resolve(Flavor::Gossipper).unwrap();
+            call_bytes(&config, &Programs::from(Arc::new(program)))
+        };
+        let tone = "<nop><action><exec rtp_stream=\"tone\"/></action></nop>";
+        assert_eq!(bytes("", |_| ()), 0);
+        assert_eq!(bytes(tone, |_| ()), STREAM_BYTES + PROTECTION_BYTES);
+        assert_eq!(bytes(tone, |draft| draft.media.rejects_srtp = true), STREAM_BYTES);
     }
 
     #[test]

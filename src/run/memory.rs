@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gossipper_uring::sys;
 use rustix::process::{Resource, getrlimit};
 
-use super::RunError;
 use super::plan::Plan;
 use super::pool::TEXT_BYTES;
+use super::{RunError, media};
 use crate::config::RunConfig;
 use crate::engine::{ENDED_CALL_BYTES, Footprint};
 
@@ -49,6 +49,30 @@ pub(super) struct Shape {
     footprint: Footprint,
 }
 
+/// The media of a run.
+#[derive(Clone, Copy, Debug, Default)]
+struct MediaNeeds {
+    /// Calls that can have media at a time.
+    calls: u64,
+    /// Their streams, with protection.
+    calls_bytes: u64,
+    /// Sources in all encodings. All listeners share them.
+    clips_bytes: u64,
+}
+
+impl MediaNeeds {
+    /// Adds the media of the calls of a listener.
+    fn add(&mut self, config: &RunConfig, plan: &Plan) {
+        let launch = &plan.launch;
+        let legs = launch.media.as_ref().map_or(0, |media| media.legs_max as u64);
+        let calls = (launch.workers as u64).saturating_mul(legs);
+        self.calls = self.calls.saturating_add(calls);
+        let bytes = calls.saturating_mul(media::call_bytes(config, &launch.programs));
+        self.calls_bytes = self.calls_bytes.saturating_add(bytes);
+        self.clips_bytes = self.clips_bytes.max(launch.programs.clips.bytes());
+    }
+}
+
 /// An amount of memory that is needed.
 struct Need {
     what: String,
@@ -73,6 +97,7 @@ impl Promise {
         };
         let (mut workers, mut sockets) = (0_u64, 0_u64);
         let (mut pool_bytes, mut worker_bytes) = (0_u64, 0_u64);
+        let mut media = MediaNeeds::default();
         let mut promise = Self::default();
         for plan in plans {
             promise.bytes += mem::take(&mut plan.reserved.bytes);
@@ -93,8 +118,9 @@ impl Promise {
                 .saturating_add(of_calls)
                 .saturating_add(ended.saturating_mul(ENDED_CALL_BYTES));
             sockets += of_plan * (launch.driver.sockets_max + launch.driver.streams_max) as u64;
+            media.add(config, plan);
         }
-        let needs = shape.needs(pool_bytes, (workers, worker_bytes), sockets);
+        let needs = shape.needs(pool_bytes, (workers, worker_bytes), sockets, media);
         let (bytes, had) = (total(&needs), promise.bytes);
         let space = workers.saturating_mul(WORKER_SPACE_BYTES);
         if let Err(room) = promise.grow(bytes.saturating_sub(had), space) {
@@ -184,7 +210,8 @@ impl Shape {
         pool_bytes: u64,
         (workers, worker_bytes): (u64, u64),
         sockets: u64,
-    ) -> [Need; 4] {
+        media: MediaNeeds,
+    ) -> [Need; 6] {
         let Self { users, calls, listeners, .. } = *self;
         [
             Need {
@@ -209,6 +236,16 @@ impl Shape {
                 },
                 bytes: worker_bytes,
                 hint: "lower -workers, or use fewer listeners",
+            },
+            Need {
+                what: format!("media of {} open calls", media.calls),
+                bytes: media.calls_bytes,
+                hint: "lower max_concurrent (-l), or refuse SRTP (-media_reject_srtp)",
+            },
+            Need {
+                what: "the media that scenarios play".to_owned(),
+                bytes: media.clips_bytes,
+                hint: "play shorter or fewer files",
             },
         ]
     }
@@ -518,6 +555,22 @@ mod tests {
             assert_eq!(shape(&promise.shape).check_wider(wide).unwrap_err().to_string(), refusal);
             assert!(refusal.contains(key) && refusal.contains("MiB"), "{refusal}");
             assert_eq!((promise.bytes, shape(&promise.shape).footprint), (0, narrow));
+        }
+    }
+
+    #[test]
+    fn media_is_promised_before_the_run() {
+        let shape = Shape { calls: 10, listeners: 1, ..Shape::default() };
+        let media = MediaNeeds { calls: 10, calls_bytes: 64 << 20, clips_bytes: 65 << 20 };
+        let needs = shape.needs(1 << 20, (1, 6 << 20), 20, media);
+        assert_eq!(total(&needs), (1 << 20) + (6 << 20) + 20 * SOCKET_BYTES + (129 << 20));
+        let text = refusal(&needs, total(&needs), 2 << 20).to_string();
+        assert!(text.contains("the media that scenarios play needs 65 MiB"), "{text}");
+        let media = MediaNeeds { clips_bytes: 0, ..media };
+        let needs = shape.needs(1 << 20, (1, 6 << 20), 20, media);
+        let text = refusal(&needs, total(&needs), 2 << 20).to_string();
+        for part in ["media of 10 open calls needs 64 MiB", "-media_reject_srtp"] {
+            assert!(text.contains(part), "{text}");
         }
     }
 

@@ -289,7 +289,9 @@ impl CallLimits {
             calls_total: self.pool_total.filter(|_| !terms.total_may_grow),
             // -l does not limit calls that arrive beside those that we make.
             concurrent_max: self.concurrent_max.filter(|_| roles.is_client != roles.answers),
-            of_call: pool::call_bytes(Footprint::of(programs), roles.answers) + connections,
+            of_call: pool::call_bytes(Footprint::of(programs), roles.answers)
+                + connections
+                + media::call_bytes(config, programs),
             part: terms.part,
             workers: workers as u64,
         };

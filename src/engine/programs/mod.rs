@@ -45,6 +45,11 @@ impl Clips {
         Self([Arc::new(sources)].into_iter().chain(others).collect())
     }
 
+    /// Memory of all media. A set that several sources share counts for each.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().flat_map(|sources| sources.values()).map(|set| set.bytes()).sum()
+    }
+
     /// The media of `program`, the `index`-th one, in the order of its sources. The code that
     /// starts a run has read all of them; an empty one stands for a source that it did not.
     pub(in crate::engine) fn of(&self, index: usize, program: &Program) -> Vec<Arc<ClipSet>> {
