@@ -23,6 +23,7 @@ mod steps;
 mod third_party;
 mod timers;
 mod transport;
+mod worst;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 use super::summary::MediaMode;
 use super::units;
 use crate::stats::{
-    DurationSummary, HeardVerdict, MediaCounters, MediaMeasure, Snapshot, units_of_ns,
+    DurationSummary, HeardVerdict, MediaCounters, MediaMeasure, Snapshot, WorstCall, units_of_ns,
 };
 
 /// The verdicts about calls: `98 heard both ways, 1 one way, 1 silent, 0 unknown`. Calls without
@@ -133,6 +133,36 @@ fn spread(summary: &DurationSummary) -> String {
         units::duration(summary.p99_ns),
         units::duration(summary.max_ns),
     )
+}
+
+/// The columns of [`worst`].
+pub(super) fn worst_heading() -> String {
+    worst_row(["Worst calls", "heard", "received", "lost", "jitter max", "MOS", "first audio", ""])
+}
+
+/// A call with bad media in one line.
+pub(super) fn worst(call: &WorstCall) -> String {
+    let media = &call.media;
+    let number = format!("  call {}", call.call);
+    let received = units::count(media.packets_received);
+    let lost = media.loss_share().map_or("-".to_owned(), units::percent);
+    let jitter = match media.packets_received {
+        0 => "-".to_owned(),
+        _ => units::duration(media.jitter_max_ns),
+    };
+    let mos =
+        media.mos_hundredths.map_or("-".to_owned(), |mos| format!("{:.2}", f64::from(mos) / 100.0));
+    let first = media.first_audio_ns.map_or("-".to_owned(), units::duration);
+    let cause = call.cause.map_or("", |cause| cause.label());
+    worst_row([&number, media.heard.label(), &received, &lost, &jitter, &mos, &first, cause])
+}
+
+fn worst_row(columns: [&str; 8]) -> String {
+    let [call, heard, received, lost, jitter, mos, first, cause] = columns;
+    let row = format!(
+        "{call:<14} {heard:>8} {received:>9} {lost:>8} {jitter:>10} {mos:>5} {first:>11}  {cause}"
+    );
+    row.trim_end().to_owned()
 }
 
 /// Findings about media, most important first; none of a run without media.

@@ -6,6 +6,7 @@
 mod media;
 mod rate_steps;
 mod series;
+mod worst;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,9 +23,10 @@ use crate::stats::{
     RecentSummary, Snapshot, Unwritten, WorkerCpu,
 };
 
-pub use media::{Media, MediaMode, Mos, Streams};
+pub use media::{Band, Media, MediaMode, Mos, Streams};
 pub use rate_steps::{BadStep, RateSteps, Step};
 pub use series::{POINTS_MAX, Point, Series};
+pub use worst::BadCall;
 
 /// The value of [`Summary::schema_version`].
 pub const SCHEMA_VERSION: &str = "gossipper_summary_v1";

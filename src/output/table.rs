@@ -19,6 +19,9 @@ use crate::stats::{
 /// Most groups of failed calls that are shown.
 const FAILURE_GROUPS_SHOWN: usize = 8;
 
+/// Most calls with bad media that are shown; the summary has all that are listed.
+const WORST_CALLS_SHOWN: usize = 5;
+
 /// Column at which details of a group begin.
 const DETAIL_COLUMNS: usize = 6;
 
@@ -303,7 +306,22 @@ impl FinalTable<'_> {
         let delays = counted.delays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
         self.counts(f, "RTP sent late", palette.warning, delays)?;
         let unsent = counted.unsent.nonzero().map(|(c, n)| (c.label(), c.description(), n));
-        self.counts(f, "RTP not sent", palette.warning, unsent)
+        self.counts(f, "RTP not sent", palette.warning, unsent)?;
+        self.worst_calls(f)
+    }
+
+    /// The calls with the worst media, if there are bad ones.
+    fn worst_calls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { snapshot, palette, .. } = self;
+        if snapshot.worst.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n{}", paint(palette.heading, &media::worst_heading()))?;
+        for call in snapshot.worst.iter().take(WORST_CALLS_SHOWN) {
+            writeln!(f, "{}", media::worst(call))?;
+            writeln!(f, "{:DETAIL_COLUMNS$}Call-ID {}", "", call.call_id.shown())?;
+        }
+        Ok(())
     }
 
     fn generator(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ use super::snapshot::{BusySummary, CallTotals, RateSummary, RunStart, Snapshot, 
 use super::verdict::{
     Evidence, PLANNED_SEND_ERROR_LIMIT_NS, Verdict, VerdictTally, withheld_by_generator,
 };
+use super::worst::WorstOfRun;
 use super::{
     CounterSample, Counters, CpuUse, Distribution, Histograms, Layout, MediaMeasure, MediaSummary,
     MessageCounts, RateSteps, Report, StepCounts, TransactionHistograms, TransactionSummary,
@@ -134,6 +135,7 @@ pub struct Aggregate {
     workers: Vec<Worker>,
     totals: Histograms<u64>,
     failures: FailureSums,
+    worst: WorstOfRun,
     /// Seconds from `first_open` on, without gaps.
     open: VecDeque<OpenSecond>,
     first_open: u64,
@@ -175,6 +177,7 @@ impl Aggregate {
         Self {
             totals: Histograms::new(&layout),
             failures: FailureSums::default(),
+            worst: WorstOfRun::default(),
             workers: vec![Worker::of(layout.generation); workers],
             layout,
             earlier: None,
@@ -270,6 +273,7 @@ impl Aggregate {
         let mut owed = counters.failures;
         self.workers.iter().for_each(|worker| owed = owed.since(&worker.counters.failures));
         self.failures.reset(owed);
+        self.worst.reset(self.base.end_ns);
         self.peak_active = active;
         self.busy_share_max = 0.0;
         self.paced_calls = 0;
@@ -376,6 +380,7 @@ impl Aggregate {
         self.end_ns = self.end_ns.max(report.end_ns);
         self.totals.add(&report.histograms);
         self.add_failures(report);
+        self.worst.add(&report.worst);
 
         let mut completed = self.make_room(second);
         self.open_through(second);
@@ -550,6 +555,7 @@ impl Aggregate {
             verdict: self.tally,
             last_second: self.last_second,
             failures: self.failures.of(&counters.failures),
+            worst: self.worst.calls(),
             counters,
             layout: Arc::clone(&self.layout),
         }

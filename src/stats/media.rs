@@ -459,18 +459,45 @@ impl<C: Cell> MediaHistograms<C> {
     }
 }
 
+/// The bands of user satisfaction of G.107 annex B, the best first: the words, and the least MOS in
+/// hundredths.
+pub const MOS_BANDS: [(&str, u16); 6] = [
+    ("very satisfied", 434),
+    ("satisfied", 403),
+    ("some users dissatisfied", 360),
+    ("many users dissatisfied", 310),
+    ("nearly all users dissatisfied", 258),
+    ("not recommended", 100),
+];
+
 /// The figures of all measurements of media, as snapshots have them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MediaSummary([DurationSummary; MediaMeasure::ALL.len()]);
+pub struct MediaSummary {
+    measured: [DurationSummary; MediaMeasure::ALL.len()],
+    mos_bands: [u64; MOS_BANDS.len()],
+}
 
 impl MediaSummary {
     pub(in crate::stats) fn of<C: Cell>(histograms: &MediaHistograms<C>) -> Self {
-        Self(MediaMeasure::ALL.map(|measure| histograms.of(measure).summarize()))
+        let measured = MediaMeasure::ALL.map(|measure| histograms.of(measure).summarize());
+        let mos = histograms.of(MediaMeasure::Mos);
+        let mut better = 0;
+        let mos_bands = MOS_BANDS.map(|(_, least)| {
+            // A MOS of 4.34 is recorded as 4.34 ms, and belongs to the band that begins there.
+            let this_good = mos.count_above(u64::from(least) * 10_000 - 1);
+            this_good - std::mem::replace(&mut better, this_good)
+        });
+        Self { measured, mos_bands }
+    }
+
+    /// Ended streams by their estimated MOS, in the order of [`MOS_BANDS`].
+    pub fn mos_bands(&self) -> &[u64; MOS_BANDS.len()] {
+        &self.mos_bands
     }
 
     /// The figures of one measurement.
     pub fn get(&self, measure: MediaMeasure) -> &DurationSummary {
-        &self.0[measure as usize]
+        &self.measured[measure as usize]
     }
 
     /// The same, unless nothing was measured.
@@ -550,6 +577,15 @@ mod tests {
         assert_eq!(count_of_ns(max(MediaMeasure::PeerJitter)), 320);
         assert_eq!(count_of_ns(max(MediaMeasure::CallPackets)), 49);
         assert!(summary.measured(MediaMeasure::RoundTrip).is_none());
+    }
+
+    #[test]
+    fn streams_are_counted_in_the_bands_of_satisfaction() {
+        let mut histograms = MediaHistograms::<u32>::default();
+        for mos in [4.5, 4.34, 4.33, 3.6, 3.59, 2.58, 2.5, 1.0] {
+            histograms.record_mos(mos);
+        }
+        assert_eq!(MediaSummary::of(&histograms).mos_bands(), &[2, 1, 1, 1, 1, 2]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod srtp_fault;
 mod steps;
 mod unwritten;
 mod verdict;
+mod worst;
 
 pub use aggregate::Aggregate;
 pub use cause::{
@@ -63,7 +64,7 @@ pub use lifetime::{
     RESPONSE_BOUNDS_US, TransactionBuckets, media_bounds_us,
 };
 pub use media::{
-    DelayCause, DelayCounts, HeardCounts, HeardVerdict, MediaCounters, MediaHistograms,
+    DelayCause, DelayCounts, HeardCounts, HeardVerdict, MOS_BANDS, MediaCounters, MediaHistograms,
     MediaMeasure, MediaSummary, StrayCause, StrayCounts, UnsentCause, UnsentCounts, count_of_ns,
     units_of_ns,
 };
@@ -86,3 +87,4 @@ pub use verdict::{
     LimitCauses, LimitCounts, LimitedSecond, PLANNED_SEND_ERROR_LIMIT_NS,
     PLANNED_SEND_ERROR_SAMPLES_MIN, Verdict, VerdictTally, withheld_by_generator,
 };
+pub use worst::{HeardCall, WORST_CALLS_MAX, WorstCall, WorstCalls};

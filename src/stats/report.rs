@@ -6,6 +6,7 @@
 
 use super::{
     Counters, CpuUse, FailureTable, Histograms, Layout, MessageCounts, RateSteps, StepCounts,
+    WorstCalls,
 };
 
 /// One worker's figures for one interval. Boxed and recycled.
@@ -31,6 +32,8 @@ pub struct Report {
     pub histograms: Histograms,
     /// Calls that failed in this interval, in groups of those that failed alike.
     pub failures: FailureTable,
+    /// Calls that ended in this interval with the worst media.
+    pub worst: WorstCalls,
     /// Values of the `counter=` counters since the start, in the order of [`Layout::counters`].
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps since the start, in the order of [`Layout::displays`].
@@ -91,6 +94,7 @@ impl Report {
             messages: MessageCounts::default(),
             histograms: Histograms::new(layout),
             failures: FailureTable::default(),
+            worst: WorstCalls::default(),
             generic_counters: vec![0; layout.counters.len()],
             displays: vec![0; layout.displays.len()],
             steps: vec![StepCounts::default(); layout.steps_total()],
@@ -117,6 +121,7 @@ impl Report {
         self.messages.clear();
         self.histograms.clear();
         self.failures.clear();
+        self.worst.clear();
         self.generic_counters.fill(0);
         self.displays.fill(0);
         self.steps.fill(StepCounts::default());

@@ -11,6 +11,7 @@ use super::verdict::withheld_by_generator;
 use super::{
     Counters, DurationSummary, FailureCause, Failures, HistoryRow, Layout, MediaSummary,
     RECENT_SECONDS, RateStep, RecentSummary, StepCounts, VerdictTally, WithheldCause, WorkerCpu,
+    WorstCall,
 };
 
 /// The start of a run, on both clocks.
@@ -122,6 +123,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Failed calls in groups of those that failed alike; they add up to `counters.failures`.
     pub failures: Failures,
+    /// The ended calls with the worst media, the worst first.
+    pub worst: Arc<Vec<WorstCall>>,
     /// Values of the `counter=` counters, in the order of [`Layout::counters`].
     pub generic_counters: Vec<u64>,
     /// Passes of the `display=` steps, in the order of [`Layout::displays`].

@@ -14,6 +14,7 @@ use crate::harness::scratch::Scratch;
 use crate::harness::service::{self as daemon, management, until};
 use crate::harness::summary::Summary;
 use crate::harness::{gossipper, lock, ports, sipp, tools};
+use crate::summary_schema;
 
 /// A caller without media between its ACK and its BYE.
 const CALLER: &str =
@@ -332,6 +333,14 @@ fn a_call_to_a_peer_that_sends_nothing_is_silent_and_the_run_fails() {
     let said = format!("{}{}", over.finished.stdout, over.finished.stderr);
     let reason = "1 call was silent, 0 are allowed (-health_max_silent_calls)";
     assert!(said.contains(reason), "{said}");
+    // It is the worst call in all reports.
+    let worst = &summary.0["media"]["worst_calls"][0];
+    let call_id = worst["call_id"].as_str().unwrap();
+    assert_eq!((&worst["heard"], &worst["call"]), (&json!("none"), &json!(1)));
+    assert_eq!(worst["first_audio"], Value::Null);
+    assert!(said.contains("Worst calls"), "{said}");
+    assert!(said.contains(&format!("Call-ID {call_id}")), "{said}");
+    summary_schema::check(&summary.0).unwrap();
 }
 
 #[test]

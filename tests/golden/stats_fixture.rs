@@ -5,9 +5,9 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::stats::{
     Aggregate, CallsGate, Counters, CpuUse, DelayCause, FailureCause, FailureKey, FirstFailure,
-    HandshakeFault, Happening, HealthGates, HeardVerdict, History, Layout, Lifetime, MediaCounters,
+    HandshakeFault, Happening, HealthGates, HeardCall, HeardVerdict, History, Layout, Lifetime, MediaCounters,
     MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText, Snapshot,
-    SrtpFault, StrayCause, UnsentCause, WithheldCause,
+    SrtpFault, StrayCause, UnsentCause, WithheldCause, WorstCall,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -92,6 +92,7 @@ impl Fixture {
             totals.datagrams_received += 540;
             talk(&mut totals.media, second);
             hear(&mut report.histograms.media, second);
+            complain(&mut report, second);
             report.counters = totals;
             report.busy_ns = SECOND_NS / 10;
             aggregate.absorb(&report);
@@ -220,6 +221,50 @@ fn hear(measured: &mut MediaHistograms, second: u64) {
         measured.record_peer(if call == 0 { 16 } else { 0 }, 4 + call as u32);
         measured.record_count(MediaMeasure::CallPackets, if second == 1 { call } else { 48 });
     }
+}
+
+/// Lists the calls of a second with bad media: the silent one, the one-way one, and lossy ones.
+fn complain(report: &mut Report, second: u64) {
+    let good = HeardCall {
+        heard: HeardVerdict::TwoWay,
+        packets_sent: 50,
+        packets_received: 48,
+        packets_expected: 49,
+        packets_lost: 1,
+        packets_discarded: 0,
+        jitter_max_ns: 680_000,
+        mos_hundredths: Some(437),
+        mos_min_hundredths: Some(437),
+        first_audio_ns: Some(21_000_000),
+        dead_air_ns: 20_000_000,
+    };
+    let media = match second {
+        3 => HeardCall {
+            heard: HeardVerdict::None,
+            packets_received: 0,
+            packets_expected: 0,
+            packets_lost: 0,
+            jitter_max_ns: 0,
+            mos_hundredths: None,
+            mos_min_hundredths: None,
+            first_audio_ns: None,
+            dead_air_ns: 1_000_000_000,
+            ..good
+        },
+        5 => HeardCall { heard: HeardVerdict::OneWay, ..good },
+        7 => HeardCall { mos_hundredths: Some(320), mos_min_hundredths: Some(280), ..good },
+        _ => good,
+    };
+    let cause = (second == 3).then_some(FailureCause::RtpCheck);
+    report.worst.add(WorstCall {
+        badness: media.badness().unwrap(),
+        at_ns: report.start_ns + 500_000_000,
+        length_ns: 1_000_000_000,
+        call: 10 * second + 1,
+        call_id: ShortText::of(format!("{second}-<b>&amp;@192.0.2.1").as_bytes()),
+        cause,
+        media,
+    });
 }
 
 fn start() -> RunStart {

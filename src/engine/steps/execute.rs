@@ -504,6 +504,7 @@ impl Engine {
         self.report.histograms.record_call_length(length);
         if let Some(media) = &media {
             self.trace_patterns(slot, step, media);
+            self.note_worst(slot, cause, media, (length, now));
         }
         self.trace_end(slot, (step, code), cause, length, media.as_ref());
         self.active -= 1;

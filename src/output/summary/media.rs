@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Durations, labelled};
+use super::{BadCall, Durations, labelled};
 use crate::stats::{
-    DurationSummary, HeardVerdict, MediaCounters, MediaMeasure, Snapshot, count_of_ns, units_of_ns,
+    DurationSummary, HeardVerdict, MOS_BANDS, MediaCounters, MediaMeasure, Snapshot, count_of_ns,
+    units_of_ns,
 };
 
 /// The ways in which streams share sockets.
@@ -144,6 +145,9 @@ pub struct Streams {
     /// DTLS and ICE; absent in a run without either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshakes: Option<Handshakes>,
+    /// Ended calls with bad media, the worst first; at most 50, and absent without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worst_calls: Vec<BadCall>,
 }
 
 /// Handshakes of DTLS, with the checks of ICE before them.
@@ -195,6 +199,21 @@ pub struct Mos {
     pub p50: f64,
     /// The best stream.
     pub max: f64,
+    /// Streams by the satisfaction of users that follows from the estimate (G.107 annex B), the
+    /// best band first.
+    pub bands: Vec<Band>,
+}
+
+/// Streams with an estimated MOS between two bounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Band {
+    /// The least MOS of the band; the next better band ends it.
+    pub least: f64,
+    /// The opinion of users.
+    pub users: String,
+    /// Number of streams.
+    pub streams: u64,
 }
 
 impl Media {
@@ -254,7 +273,10 @@ impl Streams {
             ssrc_changes: counted.ssrc_changes,
             loss_ratio: counted.loss_share(),
             loss_ratio_max: worst.map(|loss| units_of_ns(loss.max_ns) / 100.0),
-            mos_estimated: snapshot.media.measured(MediaMeasure::Mos).map(Mos::of),
+            mos_estimated: snapshot
+                .media
+                .measured(MediaMeasure::Mos)
+                .map(|mos| Mos::of(mos, snapshot)),
             jitter: durations(MediaMeasure::Jitter),
             first_audio: durations(MediaMeasure::FirstAudio),
             round_trip: durations(MediaMeasure::RoundTrip),
@@ -266,6 +288,7 @@ impl Streams {
             delayed: labelled(counted.delays.nonzero().map(|(cause, n)| (cause.label(), n))),
             unsent: labelled(counted.unsent.nonzero().map(|(cause, n)| (cause.label(), n))),
             handshakes: Handshakes::of(snapshot),
+            worst_calls: BadCall::all(snapshot),
         }
     }
 }
@@ -284,13 +307,20 @@ impl Handshakes {
 }
 
 impl Mos {
-    fn of(mos: &DurationSummary) -> Self {
+    fn of(mos: &DurationSummary, snapshot: &Snapshot) -> Self {
+        let bands = MOS_BANDS.iter().zip(snapshot.media.mos_bands());
+        let band = |(&(users, least), &streams): (&(&str, u16), &u64)| Band {
+            least: f64::from(least) / 100.0,
+            users: users.to_owned(),
+            streams,
+        };
         Self {
             streams: mos.count,
             average: units_of_ns(mos.average_ns),
             min: units_of_ns(mos.min_ns),
             p50: units_of_ns(mos.p50_ns),
             max: units_of_ns(mos.max_ns),
+            bands: bands.map(band).collect(),
         }
     }
 }
