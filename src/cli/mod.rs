@@ -15,6 +15,7 @@ mod error;
 mod generate;
 mod help;
 mod host;
+mod line;
 mod request;
 mod server;
 mod suggest;
@@ -248,7 +249,8 @@ fn run_form(entry: Entry, args: &[OsString]) -> Action {
     let color = args::color_of(args);
     let exit_code = entry.exit_printed();
     let result = match args::read(args) {
-        Ok(Request::Run(low)) => resolve(&low, entry.flavor()).map(|config| {
+        Ok(Request::Run(low)) => resolve(&low, entry.flavor()).map(|mut config| {
+            config.command = Some(line::line(entry.program(), &low));
             match server::profile_line(&low, entry.flavor()) {
                 Some(line) => Action::Profile(Box::new(line)),
                 None => Action::Run(Box::new(config)),

@@ -115,6 +115,10 @@ run_settings! {
         background: bool = false,
         /// The file for the summary; `None` for none.
         summary_json: Option<PathBuf> = None,
+        /// The file for the summary as a page to read; `None` for none.
+        summary_html: Option<PathBuf> = None,
+        /// The command line for reports, without secrets; `None` if there was none.
+        command: Option<String> = None,
         /// Period of the progress line on stderr.
         stat_period_ms: Option<u64> = None,
         /// True if the report also ends with the machine-readable line of figures on a terminal.

@@ -129,6 +129,9 @@ pub struct FlagGroup {
     pub flags: &'static [FlagSpec],
 }
 
+/// Options whose value is a secret.
+const SECRETS: [&str; 5] = ["ap", "api_token", "hep_password", "log_otel_header", "turn_pass"];
+
 /// Highest column number of an injection file.
 const COLUMN_MAX: u64 = 4095;
 
@@ -183,6 +186,11 @@ impl FlagSpec {
     /// The names of the values.
     pub fn metavars(&'static self) -> &'static [&'static str] {
         self.resolved().values
+    }
+
+    /// Tells whether the value is a secret, which reports leave out.
+    pub fn is_secret(&'static self) -> bool {
+        SECRETS.contains(&self.resolved().name)
     }
 
     /// Reads `values` as the command line would, and stores nothing.

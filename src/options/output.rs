@@ -67,7 +67,13 @@ pub(super) const STATISTICS: FlagGroup = FlagGroup {
         )
         .default("auto")
         .ours(),
-        later("summary_html", &["FILE"], "HTML reports", "Write a report").ours(),
+        takes(
+            "summary_html",
+            &["FILE"],
+            Accept::Path(|d, v| d.summary_html = Some(v)),
+            "Write the report of the run to FILE as one HTML page, which needs no network and no script",
+        )
+        .ours(),
         takes(
             "call_records_jsonl",
             &["FILE"],

@@ -3,6 +3,7 @@
 //! The keys are an interface (`docs/summary.schema.json`). Durations are whole nanoseconds, times
 //! RFC 3339 with nanoseconds. `total_calls = success_calls + failed_calls + active_calls` always.
 
+mod about;
 mod media;
 mod rate_steps;
 mod series;
@@ -23,6 +24,7 @@ use crate::stats::{
     RecentSummary, Snapshot, Unwritten, WorkerCpu,
 };
 
+pub use about::About;
 pub use media::{Band, Media, MediaMode, Mos, Streams};
 pub use rate_steps::{BadStep, RateSteps, Step};
 pub use series::{POINTS_MAX, Point, Series};
@@ -148,6 +150,9 @@ pub struct Summary {
     /// The run by time; only once it is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<Series>,
+    /// The run itself; only once it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<About>,
     /// The health gates, if any is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSection>,
@@ -445,6 +450,7 @@ impl Summary {
             engine_counters: labelled(counters.each()),
             rate_steps: RateSteps::of(snapshot, health),
             series: None,
+            run: None,
             health: health.active.then(|| HealthSection {
                 active: health.active,
                 pass: health.pass,
@@ -457,6 +463,11 @@ impl Summary {
     /// The same summary with the run by time.
     pub fn with_series(self, history: &History) -> Self {
         Self { series: Some(Series::of(history)), ..self }
+    }
+
+    /// The same summary with the circumstances of the run.
+    pub fn with_run(self, about: About) -> Self {
+        Self { run: Some(about), ..self }
     }
 
     /// The text of the file: indented JSON with a final newline.

@@ -19,6 +19,7 @@ mod plan;
 mod planned;
 mod pool;
 mod rtp_send;
+mod reports;
 mod scenario;
 mod shell;
 mod sources;

@@ -16,13 +16,13 @@ use super::kept::SentRules;
 use super::memory::Promise;
 use super::plan::{self, Plan};
 use super::pool::Terms;
+use super::reports;
 use super::scenario::{self, Loaded, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::targets::Load;
 use crate::config::{CallLimit, ConcurrencyLimit, ListenerSpec, RunConfig};
 use crate::engine::Programs;
-use crate::output::try_file;
 use crate::scenario::Mode;
 
 /// The settings of a run that is controlled from outside.
@@ -205,10 +205,7 @@ impl Planned {
     /// A file cannot be opened, or a collector is unreachable.
     pub(crate) fn open(self, label: Option<&str>) -> Result<Ready, RunError> {
         let Self { config, promise, mut plans, text, commands_gate, .. } = self;
-        if let Some(path) = &config.summary_json {
-            let checked = config.access.check_replaceable(path).and_then(|()| try_file(path));
-            checked.map_err(|source| RunError::TraceFile { path: path.clone(), source })?;
-        }
+        reports::check(&config)?;
         let traces = Prepared::open(&config, &plans.first, label)?;
         let bell = Arc::new(Bell::default());
         for plan in plans.all_mut() {

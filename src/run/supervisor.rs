@@ -5,7 +5,6 @@
 //! nothing. All of it happens on the thread that created it, which workers wake.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::{io, iter};
@@ -21,6 +20,7 @@ use super::gates::{gates, media_mode};
 use super::memory::Promise;
 use super::plan::Plan;
 use super::planned::Plans;
+use super::reports;
 use super::scenario::Text;
 use super::shell::Shell;
 use super::traces::{Prepared, Traces};
@@ -28,7 +28,7 @@ use super::watchdog::{Guard, Stalls};
 use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Running, WorkerHandle, WorkerRequest};
 use crate::engine::{CircuitMap, Generations, Programs, StopRequest};
-use crate::output::{Summary, SummaryContext, WriteFileError, WriteStep};
+use crate::output::{Summary, SummaryContext};
 use crate::scenario::{Mode, Program};
 use crate::sinks::{Log, Queues};
 use crate::stats::{
@@ -831,17 +831,6 @@ impl Supervisor {
             hep_packets_dropped: losses.losses.hep_packets,
             events_dropped: losses.losses.events,
         };
-        let summary = Summary::new(&snapshot, &context).with_series(self.aggregate.history());
-        let path: Option<&Path> = self.config.summary_json.as_deref();
-        let written = path.map_or(Ok(()), |path| {
-            // A link may have been put there meanwhile.
-            self.config.access.check_replaceable(path).map_err(|source| WriteFileError {
-                path: path.to_owned(),
-                step: WriteStep::Create,
-                source,
-            })?;
-            summary.write(path)
-        });
         let limited = matches!(snapshot.verdict.verdict(), Verdict::GeneratorLimited { .. });
         let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);
         let code = exit_code(&Outcome {
@@ -854,6 +843,12 @@ impl Supervisor {
             is_rtp_check_failed: snapshot.counters.media.patterns_failed > 0,
         });
         let fatal = self.fatal.take();
+        let programs = self.generations.programs();
+        let error = fatal.as_ref().or(failed.as_ref());
+        let summary = Summary::new(&snapshot, &context)
+            .with_series(self.aggregate.history())
+            .with_run(reports::about(&self.config, programs, code, error));
+        let written = reports::write(&self.config, &summary);
         Finished { snapshot, health, losses, summary, written, fatal, failed, code }
     }
 }

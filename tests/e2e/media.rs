@@ -325,7 +325,8 @@ fn tshark_and_our_report_agree_about_loss_and_jitter() {
 fn a_call_to_a_peer_that_sends_nothing_is_silent_and_the_run_fails() {
     let _turn = lock::light();
     let phone = Phone::new();
-    let (over, folder, _) = call_phone(&phone, &TALK.replace("1500", "500"), &[], []);
+    let page = ["-summary_html", "page.html", "-key", "note", "<b>&</b>", "-ap", "hidden"];
+    let (over, folder, _) = call_phone(&phone, &TALK.replace("1500", "500"), &page, []);
     let over = over.expect_code(2);
     let summary = over.summary();
     assert_eq!((media(summary, "heard/none"), media(summary, "silent_calls")), (1, 1));
@@ -341,6 +342,12 @@ fn a_call_to_a_peer_that_sends_nothing_is_silent_and_the_run_fails() {
     assert!(said.contains("Worst calls"), "{said}");
     assert!(said.contains(&format!("Call-ID {call_id}")), "{said}");
     summary_schema::check(&summary.0).unwrap();
+    let page = fs::read_to_string(folder.join("page.html")).unwrap();
+    for part in ["FAILED", reason, call_id, "Exit code 2", "&lt;b&gt;&amp;&lt;/b&gt;", "-ap ***"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert!(!page.contains("<b>&</b>") && !page.contains("hidden"), "{page}");
+    assert_eq!(summary.0["run"]["exit_code"], 2);
 }
 
 #[test]

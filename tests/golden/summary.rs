@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use gossipper::output::{ConsoleLine, FinalTable, LiveStatus, Palette, StatusMode, Summary};
+use gossipper::output::summary::About;
+use gossipper::output::{
+    ConsoleLine, FinalTable, LiveStatus, Palette, StatusMode, Summary, page, write_page,
+};
 
 use crate::stats_fixture::Fixture;
 
@@ -139,6 +142,84 @@ fn the_status_line_is_rewritten_within_the_terminal() {
     }
 }
 
+fn page_of(fixture: &Fixture) -> String {
+    let summary = Summary::new(&fixture.snapshot(), &fixture.context());
+    let about = About {
+        exit_code: 2,
+        command: Some("gossipper -key a '<img src=x>' 192.0.2.1".to_owned()),
+        scenarios: vec!["</title><script>alert(1)</script>".to_owned()],
+        host: "host\u{202e}\u{7}".to_owned(),
+        ..About::default()
+    };
+    page(&summary.with_series(fixture.history()).with_run(about))
+}
+
+/// Fails unless each element that is opened is closed, in order.
+fn assert_well_formed(page: &str) {
+    const VOID: [&str; 4] = ["meta", "rect", "path", "!doctype"];
+    let mut open: Vec<&str> = Vec::new();
+    for tag in page.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').unwrap_or_else(|| panic!("{tag} has no end"));
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+        if let Some(closed) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "behind {open:?}");
+        } else if !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, [""; 0]);
+}
+
+#[test]
+fn the_page_is_whole_by_itself_and_no_text_becomes_markup() {
+    for fixture in [Fixture::healthy(), Fixture::limited(), Fixture::ramp(), Fixture::empty()]
+        .into_iter()
+        .chain([Fixture::media()])
+    {
+        let page = page_of(&fixture);
+        assert_well_formed(&page);
+        for banned in
+            ["<script", "<img", "<b>&", "\u{202e}", "\u{7}", " src=\"", " href=\"", "url("]
+        {
+            assert!(!page.contains(banned), "{banned}");
+        }
+        assert!(page.contains("&lt;img src=x&gt;") && page.contains("&lt;script&gt;"), "{page}");
+    }
+}
+
+#[test]
+fn the_page_has_the_verdict_first_and_the_worst_calls_with_the_worst_first() {
+    let page = page_of(&Fixture::media());
+    let order = [
+        "<h1>",
+        "FAILED",
+        "1 call was silent, 0 are allowed",
+        "Findings",
+        "What ran",
+        "Calls per second",
+        "Ended calls by who heard whom",
+        "Streams by estimated MOS",
+        "RTP packets per second",
+        "4.0 packets per send call",
+        "Worst calls",
+        "3-&lt;b&gt;&amp;amp;@192.0.2.1",
+        "5-&lt;b&gt;&amp;amp;@192.0.2.1",
+        "7-&lt;b&gt;&amp;amp;@192.0.2.1",
+        "Generator",
+    ];
+    let mut rest = page.as_str();
+    for part in order {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part} is not behind the others"));
+        rest = &rest[at..];
+    }
+    // The gates decide about a run that has some, and nobody knows of one without a call.
+    assert!(page_of(&Fixture::limited()).contains("THE GENERATOR WAS THE LIMIT"));
+    assert!(page_of(&Fixture::healthy()).contains("Causes of failure"));
+    assert!(page_of(&Fixture::ramp()).contains("Highest clean rate: <b>200.0</b>"));
+    let empty = page_of(&Fixture::empty());
+    assert!(!empty.contains("PASSED") && !empty.contains("Worst calls"), "{empty}");
+}
+
 #[test]
 fn a_summary_is_written_whole() {
     let fixture = Fixture::healthy();
@@ -146,5 +227,7 @@ fn a_summary_is_written_whole() {
     let path = std::env::temp_dir().join(format!("gossipper-summary-{}", std::process::id()));
     summary.write(&path).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), summary.to_json());
+    write_page(&path, &summary).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), page(&summary));
     std::fs::remove_file(&path).unwrap();
 }

@@ -150,6 +150,7 @@ fn reports(run: &RunConfig, is_masked: bool) -> Profile {
         hep_homer_lake_rtcp: hep.json_rtcp.then_some(true),
         send_media_report: hep.media_report.then_some(true),
         summary_json: run.summary_json.clone(),
+        summary_html: run.summary_html.clone(),
         call_records_jsonl: run.export.call_records.clone(),
         trace_msg: Some(run.trace.messages.is_on),
         stat_period: run.stat_period_ms.map(milliseconds),

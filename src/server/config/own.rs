@@ -102,6 +102,7 @@ pub(super) fn check(engine: &EngineEntry, profile: &Profile, problems: &mut Vec<
 pub(super) fn key_of_output(run: &RunConfig, path: &Path) -> &'static str {
     let keys = [
         ("summary_json", &run.summary_json),
+        ("summary_html", &run.summary_html),
         ("call_records_jsonl", &run.export.call_records),
         ("log_file_jsonl", &run.export.events.file),
     ];

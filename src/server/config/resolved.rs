@@ -45,8 +45,9 @@ impl ServerConfig {
             AuthConfig::None | AuthConfig::Token(_) => None,
         };
         let results = self.engines.iter().flat_map(|engine| {
-            let RunConfig { summary_json, export, .. } = &engine.run;
-            [summary_json.as_ref(), export.call_records.as_ref(), export.events.file.as_ref()]
+            let RunConfig { summary_json, summary_html, export, .. } = &engine.run;
+            let (records, events) = (export.call_records.as_ref(), export.events.file.as_ref());
+            [summary_json.as_ref(), summary_html.as_ref(), records, events]
         });
         let folders = users.into_iter().chain(results.flatten()).filter_map(|path| path.parent());
         folders.filter(|folder| !folder.as_os_str().is_empty()).collect()

@@ -82,6 +82,7 @@ pub(in crate::server) fn files(run: &RunConfig) -> impl Iterator<Item = &Path> {
     let logs = logs.filter(|log| log.is_on).filter_map(|log| log.path.as_deref());
     let others = [
         run.summary_json.as_deref(),
+        run.summary_html.as_deref(),
         run.export.call_records.as_deref(),
         run.export.events.file.as_deref(),
         run.export.srtp_keys.as_deref(),
