@@ -30,13 +30,19 @@ impl Status {
     pub(super) fn line(&self) -> String {
         let engines = self.registry.engines();
         let running = |engine: &&EngineHandle| !engine.state().phase.is_over();
-        let (mut active, mut started, mut failed) = (0, 0, 0);
+        let (mut active, mut started, mut failed, mut silent) = (0, 0, 0, 0);
         for engine in engines.iter() {
-            let calls = engine.state().snapshot.calls;
+            let state = engine.state();
+            let calls = state.snapshot.calls;
             active += calls.active;
             started += calls.started;
             failed += calls.failed;
+            silent += state.snapshot.counters.media.silent_calls;
         }
+        let silent = match silent {
+            0 => String::new(),
+            silent => format!(", {silent} silent"),
+        };
         let running = engines.iter().filter(running).count();
         let reload = match &*self.failed_reload.load() {
             None => String::new(),
@@ -44,7 +50,7 @@ impl Status {
         };
         format!(
             "{running} of {} engines running, {active} calls open, {started} started, {failed} \
-             failed{reload}",
+             failed{silent}{reload}",
             engines.len()
         )
     }

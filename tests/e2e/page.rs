@@ -186,6 +186,39 @@ fn an_administrator_signs_in_and_steers_the_load() {
 }
 
 #[test]
+fn calls_that_nobody_hears_are_shown_with_the_media() {
+    let _lock = lock::light();
+    let (daemon, browser) = (start(), Browser::start());
+    let api = api(&daemon);
+    let mut tab = open(&browser, &daemon);
+    sign_in(&mut tab, "admin", PASSWORD);
+    until_moving(&mut tab);
+    assert_eq!(tab.eval("document.getElementById('media-card').checkVisibility()"), json!(false));
+    let transports = api.get("/api/v1/transports").expect(200).json();
+    let port = &transports["listeners"][0]["local_port"];
+    // The answerer has a port of media in its description, and nothing behind it.
+    let talk = json!({
+        "id": "talk", "scenario_name": "invite_media", "transport": "u1",
+        "local_ip": "127.0.0.1", "remote_addr": format!("127.0.0.1:{port}"), "rate": 5,
+        "total_calls": 0, "extra_args": ["-rtp_shared", "-min_rtp_port", ports::free().to_string()],
+    });
+    api.post("/api/v1/clients", &talk).expect(201);
+    tab.until("media", "document.getElementById('media-card').checkVisibility()");
+    let cell =
+        |at: usize| format!("document.querySelector('#media tr').children[{at}].textContent");
+    tab.until("RTP", &format!("parseFloat({}) > 0", cell(1)));
+    tab.until("silent calls", &format!("parseInt({}) > 0", cell(4)));
+    assert_eq!((tab.eval(&cell(0)), tab.eval(&cell(2))), (json!("talk"), json!("0")));
+    let worst = "document.querySelector('#worst li .what').innerText";
+    tab.until("worst call", &format!("{worst}.startsWith('silent')"));
+    let said = tab.eval(worst);
+    assert!(said.as_str().unwrap().contains("talk · call "), "{said}");
+    check(&mut tab, "media");
+    assert_eq!(tab.complaints(), [""; 0]);
+    daemon.stop();
+}
+
+#[test]
 fn a_limited_second_is_named_and_fades() {
     let _lock = lock::light();
     let (daemon, browser) = (start(), Browser::start());
@@ -292,24 +325,27 @@ const FAINT: &str = r"(() => {
         .filter(([ratio, least]) => ratio < least);
 })()";
 
+/// Checks that all texts can be read and all controls have names, on wide and narrow screens.
+#[track_caller]
+fn check(tab: &mut Tab, what: &str) {
+    for (width, is_dark) in [(1280, false), (1280, true), (390, false), (390, true)] {
+        tab.screen(width, 844, is_dark);
+        let faint = tab.eval(FAINT);
+        assert_eq!(faint, json!([]), "{what}, {width} wide, dark: {is_dark}");
+        let wide = tab.eval("document.documentElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= width.into(), "{what} is {wide} wide on {width}");
+        let unnamed = "[...document.querySelectorAll('button, input, select, textarea')]\
+                       .filter((one) => !one.labels?.length && !one.textContent.trim()\
+                       && !one.ariaLabel).map((one) => one.outerHTML)";
+        assert_eq!(tab.eval(unnamed), json!([]), "{what}");
+    }
+}
+
 #[test]
 fn everything_can_be_read_on_every_screen() {
     let _lock = lock::light();
     let (daemon, browser) = (start(), Browser::start());
     let mut tab = open(&browser, &daemon);
-    let check = |tab: &mut Tab, what: &str| {
-        for (width, is_dark) in [(1280, false), (1280, true), (390, false), (390, true)] {
-            tab.screen(width, 844, is_dark);
-            let faint = tab.eval(FAINT);
-            assert_eq!(faint, json!([]), "{what}, {width} wide, dark: {is_dark}");
-            let wide = tab.eval("document.documentElement.scrollWidth");
-            assert!(wide.as_u64().unwrap() <= width.into(), "{what} is {wide} wide on {width}");
-            let unnamed = "[...document.querySelectorAll('button, input, select, textarea')]\
-                           .filter((one) => !one.labels?.length && !one.textContent.trim()\
-                           && !one.ariaLabel).map((one) => one.outerHTML)";
-            assert_eq!(tab.eval(unnamed), json!([]), "{what}");
-        }
-    };
     check(&mut tab, "signing in");
     sign_in(&mut tab, "admin", "wrong");
     tab.until_text("#sign-in-error", "The name or the password is wrong.");

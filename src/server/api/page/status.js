@@ -17,6 +17,8 @@ const SILENCE_MS_MAX = 6000;
 const DONE_MS = 6000;
 // Groups of failed calls that are shown, of all engines together.
 const FAILURES_MAX = 8;
+// Calls with bad media that are shown, of all engines together.
+const WORST_MAX = 5;
 // How long it is said that a second was limited, and from when on it is past.
 const LIMITED_MS = 10000;
 const LIMITED_PAST_MS = 3000;
@@ -210,7 +212,7 @@ function forget() {
   state.rows.clear();
   state.frame = null;
   state.limited = null;
-  for (const id of ["engines", "failures", "listeners", "dynamic"]) $(id).replaceChildren();
+  for (const id of ["engines", "media", "worst", "failures", "listeners", "dynamic"]) $(id).replaceChildren();
 }
 
 async function signIn(event) {
@@ -342,6 +344,7 @@ class History {
       started: per("started"), failed: per("failed"), active: figures.active,
       p50: figures.p50, p99: figures.p99,
     };
+    this.rtp = { sent: per("sent"), received: per("received") };
     for (const [name, line] of Object.entries(this.lines)) {
       line.push(now[name] ?? null);
       if (line.length > POINTS_MAX) line.shift();
@@ -366,6 +369,7 @@ function figuresOf(stats) {
   return {
     started: stats.total_calls, failed: stats.failed_calls, active: stats.active_calls,
     p50: minute ? minute.p50 / 1e6 : null, p99: minute ? minute.p99 / 1e6 : null,
+    sent: stats.media.rtp_packets_sent, received: stats.media.rtp_packets_received,
   };
 }
 
@@ -439,7 +443,7 @@ function show(frame) {
   state.frame = frame;
   const engines = enginesOf(frame);
   const inside = insideOf(engines);
-  const sum = { started: 0, failed: 0, active: 0, p50: null, p99: null };
+  const sum = { started: 0, failed: 0, active: 0, p50: null, p99: null, sent: 0, received: 0 };
   let retransmits = 0;
   for (const engine of engines) {
     const figures = figuresOf(engine.stats);
@@ -468,6 +472,7 @@ function show(frame) {
   showScope(engines);
   showCharts();
   showEngines(engines);
+  showMedia(engines);
   showFailures(engines);
   showListeners(frame.transports.listeners);
   showDynamic(frame.transports.clients.filter((client) => client.dynamic));
@@ -615,6 +620,70 @@ function fillRow(row, { id, stats, state: life, control, client }) {
   row.pause.dataset.paused = String(isOver || Boolean(control?.paused));
   setText(row.pause, isOver ? "Start again" : control?.paused ? "Resume" : "Pause");
   row.pause.setAttribute("aria-label", `${row.pause.textContent} ${id}`);
+}
+
+// What the calls of engines with media sent and heard.
+function showMedia(engines) {
+  const shown = engines.filter(({ stats }) => stats.media.mode);
+  $("media-card").hidden = !shown.length;
+  if (!shown.length) return;
+  const labels = ["RTP out / in per s", "Heard both ways", "One way", "Silent", "Unknown", "Lost",
+    "Jitter p99", "MOS / worst", "Pacing p99"];
+  const make = ({ id }) => {
+    const line = element("tr");
+    const name = element("th", "whole", id);
+    name.scope = "row";
+    line.append(name);
+    for (const label of labels) cell(line, label, "number");
+    return line;
+  };
+  const fill = (line, { id, stats: { media } }) => {
+    const { heard, mos_estimated: mos } = media;
+    const { sent, received } = history(id).rtp ?? { sent: null, received: null };
+    const figures = [
+      `${rate(sent)} / ${rate(received)}`,
+      count(heard.two_way), count(heard.one_way), count(media.silent_calls), count(heard.unknown),
+      media.loss_ratio === null ? "–" : percent(media.loss_ratio, 1) || "0 %",
+      duration(media.jitter && media.jitter.p99 / 1e6),
+      mos ? `${mos.average.toFixed(2)} / ${mos.min.toFixed(2)}` : "–",
+      duration(media.rtp_send_error && media.rtp_send_error.p99 / 1e6),
+    ];
+    figures.forEach((figure, index) => setText(line.children[index + 1], figure));
+    line.children[3].className = heard.one_way ? "number warn" : "number";
+    line.children[4].className = media.silent_calls ? "number bad" : "number";
+  };
+  fillList($("media"), shown, ({ id }) => id, make, fill, "");
+  showWorst(shown);
+}
+
+const HEARD_WORDS = {
+  none: "silent", one_way: "heard one way", two_way: "heard both ways", unknown: "unknown",
+};
+
+// The calls with the worst media: of each engine the worst first, so the first of each come first.
+function showWorst(engines) {
+  const lists = engines.map(({ id, stats }) => (stats.media.worst_calls ?? []).map((call, index) => ({
+    id, index, ...call, key: `${id} ${call.call}`,
+  })));
+  const calls = lists.flat().sort((one, other) => one.index - other.index).slice(0, WORST_MAX);
+  const make = () => {
+    const line = element("li");
+    const what = element("span", "what");
+    what.append(element("strong"), element("span", "under"));
+    line.append(what, element("span", "number"));
+    return line;
+  };
+  const fill = (line, call) => {
+    const [what, number] = line.children;
+    setText(what.children[0], HEARD_WORDS[call.heard] ?? call.heard);
+    const about = [call.id, `call ${call.call}`, `Call-ID ${call.call_id}`];
+    if (call.cause) about.push(call.cause);
+    setText(what.children[1], about.join(" · "));
+    const lost = call.loss_ratio === null ? "nothing received" : `${percent(call.loss_ratio, 1) || "0 %"} lost`;
+    const mos = call.mos_estimated_min === null ? "" : ` · MOS ${call.mos_estimated_min.toFixed(2)}`;
+    setText(number, lost + mos);
+  };
+  fillList($("worst"), calls, (call) => call.key, make, fill, "None had bad media.");
 }
 
 // What failed calls have in common, the most frequent first.
