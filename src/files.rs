@@ -267,6 +267,30 @@ impl Access {
         Ok(file)
     }
 
+    /// Makes a folder for results, and those above it.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or lies outside of the run's access.
+    pub fn make_folder(&self, path: &Path) -> io::Result<()> {
+        if !self.is_confined {
+            return DirBuilder::new().recursive(true).create(path);
+        }
+        self.make_results()?;
+        let results = self.folder(Folder::Results).unwrap_or_default();
+        let mut above = results.clone();
+        let inner = path.strip_prefix(&results).map_err(|_| outside(&[Folder::Results]))?;
+        for part in inner.components() {
+            let Component::Normal(name) = part else { return Err(outside(&[Folder::Results])) };
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let folder = self.open_beneath(&[Folder::Results], &above, flags)?;
+            match rustix::fs::mkdirat(&folder, name, Mode::RWXU | Mode::RGRP | Mode::XGRP) {
+                Ok(()) | Err(Errno::EXIST) => above.push(name),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Checks a file that will later be replaced as a whole.
     ///
     /// # Errors
@@ -331,13 +355,7 @@ impl Access {
             let inner = path.strip_prefix(&base).ok()?.to_owned();
             Some((base, inner))
         });
-        let Some((base, inner)) = within else {
-            let names: Vec<&str> = folders.iter().map(|folder| folder.name()).collect();
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("only files below {} of the data directory are opened", names.join(", ")),
-            ));
-        };
+        let Some((base, inner)) = within else { return Err(outside(folders)) };
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let base = rustix::fs::openat(CWD, &base, folder, Mode::empty())?;
         if inner.as_os_str().is_empty() {
@@ -368,6 +386,14 @@ impl Access {
         let Some(results) = self.folder(Folder::Results) else { return Ok(()) };
         DirBuilder::new().recursive(true).mode(0o750).create(results)
     }
+}
+
+fn outside(folders: &[Folder]) -> io::Error {
+    let names: Vec<&str> = folders.iter().map(|folder| folder.name()).collect();
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("only files below {} of the data directory are opened", names.join(", ")),
+    )
 }
 
 /// Refuses everything but regular files: a pipe would wait for its other end.

@@ -19,6 +19,7 @@ pub mod media;
 pub mod options;
 pub mod output;
 mod procfs;
+pub mod recorder;
 pub mod run;
 pub mod scenario;
 pub mod sent_files;

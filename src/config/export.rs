@@ -18,6 +18,30 @@ pub struct ExportConfig {
     pub hep: HepConfig,
     /// Events.
     pub events: EventLogConfig,
+    /// Recordings of media.
+    pub recording: RecordingConfig,
+}
+
+/// Recordings of the media of calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingConfig {
+    /// The folder for a WAV file per call; `None` for none.
+    pub audio: Option<PathBuf>,
+    /// True if those files have both directions.
+    pub is_duplex: bool,
+    /// The folder for a pcapng file per call; `None` for none.
+    pub packets: Option<PathBuf>,
+    /// One of so many calls is recorded (at least 1).
+    pub every: u64,
+    /// True if only files of calls are kept that failed, or in which one side did not hear the
+    /// other.
+    pub only_bad: bool,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        Self { audio: None, is_duplex: false, packets: None, every: 1, only_bad: false }
+    }
 }
 
 /// Messages for a capture server that speaks HEP3 over UDP.

@@ -28,7 +28,7 @@ pub use draft::{RATE_DEFAULT, ReconnectDraft, WatchdogDraft};
 pub use error::ConfigError;
 pub use export::{
     EVENT_BUFFER_DEFAULT, EventLogConfig, ExportConfig, HepConfig, LogLevel, OtlpConfig,
-    OtlpProtocol, parse_collector, parse_pair,
+    OtlpProtocol, RecordingConfig, parse_collector, parse_pair,
 };
 pub use roles::{Role, Scope, UnknownRole, UnknownScope};
 pub use rtp_send::{RTP_SEND, RtpSend, RtpSendDraft, parse_rtp_target};

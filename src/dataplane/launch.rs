@@ -148,6 +148,8 @@ pub struct Launch {
     pub samples: bool,
     /// Bytes of each worker's queue of records; 0 if no records will be needed.
     pub record_bytes: usize,
+    /// Bytes of each worker's queue of copies of media; 0 if nothing is recorded.
+    pub copy_bytes: usize,
     /// The bell that workers ring when there are records in those queues.
     pub bell: Arc<Bell>,
     /// The streams of calls; `None` if no scenario has any. Worker and times are filled in per

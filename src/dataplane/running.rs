@@ -128,6 +128,8 @@ pub struct WorkerHandle {
     pub answers: Consumer<Answer>,
     /// Records of the worker, if it has a queue for them.
     pub records: Option<RecordsOut>,
+    /// Copies of the worker's media, if it has a queue for them.
+    pub copies: Option<RecordsOut>,
     /// The scenario's shell commands, if it has some.
     pub shell: Option<Consumer<Box<[u8]>>>,
     /// The kernel's id of the worker's thread.

@@ -23,7 +23,7 @@ use super::worker::{
 use crate::engine::{Engine, Sockets};
 use crate::media::Medium;
 use crate::stats::Report;
-use crate::trace;
+use crate::trace::{self, RecordsIn, RecordsOut};
 
 /// Capacity of a worker's queue of counter samples.
 const SAMPLES: usize = 4;
@@ -85,13 +85,9 @@ pub fn queues(
     let (notes, notes_out) = RingBuffer::new(NOTES);
     let (answers, answers_out) = RingBuffer::new(ANSWERS);
     let (shell, shell_out) = where_wanted(launch.runs_commands, SHELL_COMMANDS);
-    let (records, records_out) = match launch.record_bytes {
-        0 => (None, None),
-        bytes => {
-            let (records, records_out) = trace::queue(bytes);
-            (Some((records, Arc::clone(&launch.bell))), Some(records_out))
-        }
-    };
+    let (records, records_out) = bytes_where_wanted(launch.record_bytes);
+    let records = records.map(|records| (records, Arc::clone(&launch.bell)));
+    let (copies, copies_out) = bytes_where_wanted(launch.copy_bytes);
     let Neighbours { handover_out, handover_in, third_party } = neighbours;
     let links = Links {
         requests,
@@ -105,6 +101,7 @@ pub fn queues(
         answers,
         shell,
         records,
+        copies,
         control: thread::current(),
         handover_out,
         handover_in,
@@ -124,11 +121,23 @@ pub fn queues(
         notes: notes_out,
         answers: answers_out,
         records: records_out,
+        copies: copies_out,
         shell: shell_out,
         thread_id: 0,
         thread: None,
     };
     (links, handle)
+}
+
+/// A queue of `bytes`, if that is not 0.
+fn bytes_where_wanted(bytes: usize) -> (Option<RecordsIn>, Option<RecordsOut>) {
+    match bytes {
+        0 => (None, None),
+        bytes => {
+            let (bytes_in, bytes_out) = trace::queue(bytes);
+            (Some(bytes_in), Some(bytes_out))
+        }
+    }
 }
 
 fn where_wanted<T>(wanted: bool, capacity: usize) -> (Option<Producer<T>>, Option<Consumer<T>>) {

@@ -16,21 +16,44 @@ use crate::media::{
     Opening, Track,
 };
 use crate::scenario::media::{MediaTrack, read_digits};
-use crate::scenario::{Digits, MediaAction, Play, Recv};
+use crate::scenario::{Digits, MediaAction, Play, Record, Recv};
 use crate::sip::Message;
 use crate::stats::{FailureCause, TraceKind};
-use crate::trace::Event;
+use crate::trace::{Ends, Event};
 
 /// Longest Call-ID in a log of keys; a longer one is left out.
 const CALL_ID_MAX: usize = 512;
 /// Most digits of a call that are kept until the scenario takes them.
 const DIGITS_MAX: usize = 256;
+/// Longest name of a recording, so that its temporary name fits a file system, too.
+const NAME_MAX: usize = 200;
 
 impl Engine {
     /// Gives the engine the media of its worker.
     pub fn set_media(&mut self, media: Option<MediaHandle>) {
         self.media = media;
         self.monitor_media();
+    }
+
+    /// Tells whether messages of calls may belong to recordings of their packets.
+    #[inline]
+    pub(in crate::engine) fn copies_messages(&self) -> bool {
+        self.media.as_ref().is_some_and(MediaHandle::has_packets)
+    }
+
+    /// Copies a message into the recording of its call's packets, if there is one.
+    pub(in crate::engine) fn copy_message(
+        &self,
+        slot: Slot,
+        ends: &Ends,
+        is_sent: bool,
+        message: &[u8],
+        at_ns: u64,
+    ) {
+        if let Some((media, leg)) = self.leg(slot) {
+            let ends = (ends.local, ends.remote);
+            media.with(|media| media.copy_message(leg, ends, is_sent, message, at_ns));
+        }
     }
 
     /// Opens the leg of the call that is started next, if its program has media.
@@ -52,6 +75,7 @@ impl Engine {
             call: CallRef { worker, slot, generation }.to_bits(),
             wants_video: bound.program.wants_video,
             is_sent: bound.program.is_sent,
+            number: self.next_number(),
         };
         let media = self.media.as_ref().ok_or(Opening::Exhausted)?;
         media.open(spec, now).map(Some)
@@ -65,10 +89,19 @@ impl Engine {
     }
 
     /// Ends the call's leg, if it has one, and returns its figures.
-    pub(in crate::engine) fn close_leg(&mut self, slot: Slot, now: u64) -> Option<LegReport> {
+    pub(in crate::engine) fn close_leg(
+        &mut self,
+        slot: Slot,
+        has_failed: bool,
+        now: u64,
+    ) -> Option<LegReport> {
         let leg = self.calls[slot].media.leg.take()?;
         self.calls[slot].media.awaited = 0;
-        let report = self.media.as_ref()?.close(leg, now);
+        let media = self.media.as_ref()?;
+        if has_failed {
+            media.note_failed(leg);
+        }
+        let report = media.close(leg, now);
         self.record_reports();
         Some(report)
     }
@@ -213,6 +246,8 @@ impl Engine {
                 }
                 (Track::Audio, command)
             }
+            MediaAction::Record(record) => (Track::Audio, self.recording(slot, record, cx)?),
+            MediaAction::StopRecording => (Track::Audio, Command::StopRecording),
             MediaAction::TakeDigits { from, to } => {
                 let mut text = Vec::new();
                 self.variable_text(slot, *from, &mut text);
@@ -267,6 +302,29 @@ impl Engine {
             pause_ms: digits.pause_ms,
             payload_type: negotiated.or(Some(digits.payload_type)),
         })
+    }
+
+    /// A recording into a file of the folder that the scenario names. Of the name only harmless
+    /// bytes are left, since a keyword may have brought what a peer sent.
+    fn recording(
+        &mut self,
+        slot: Slot,
+        record: &Record,
+        cx: &Cx<'_, '_>,
+    ) -> Result<Command, FailureCause> {
+        let mut name = self.text(slot, &record.name, cx)?;
+        name.truncate(NAME_MAX);
+        let is_harmless = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+@=".contains(byte);
+        for byte in name.iter_mut().filter(|byte| !is_harmless(byte)) {
+            *byte = b'_';
+        }
+        match name.first_mut() {
+            Some(first) if *first == b'.' => *first = b'_',
+            Some(_) => {}
+            None => name.push(b'_'),
+        }
+        let name = [&record.folder[..], &name].concat().into_boxed_slice();
+        Ok(Command::Record { name, is_duplex: record.is_duplex })
     }
 
     /// Handles news of a call's media.

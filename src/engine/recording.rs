@@ -110,6 +110,10 @@ impl Engine {
         at_ns: u64,
         message: &[u8],
     ) {
+        if self.copies_messages() {
+            let ends = Ends { remote: source, ..self.ends(slot) };
+            self.copy_message(slot, &ends, false, message, at_ns);
+        }
         if self.tracer.wants(TraceKind::MessageReceived) {
             let ends = Ends { remote: source, ..self.ends(slot) };
             let call = &self.calls[slot];

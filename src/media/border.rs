@@ -93,6 +93,9 @@ pub trait Medium {
     /// Gives out what was measured since the last call, in exchange for empty `measured`.
     fn swap_measured(&mut self, _measured: &mut MediaHistograms) {}
 
+    /// Hands on copies of datagrams for recordings. `push` takes all of the bytes or refuses them.
+    fn hand_on_copies(&mut self, _push: &mut dyn FnMut(&[u8]) -> bool) {}
+
     /// The streams of calls that the worker's engine steers, if the medium has some.
     fn media(&self) -> Option<MediaHandle> {
         None
@@ -124,6 +127,12 @@ impl<M: Medium> Medium for Option<M> {
     fn swap_measured(&mut self, measured: &mut MediaHistograms) {
         if let Some(medium) = self {
             medium.swap_measured(measured);
+        }
+    }
+
+    fn hand_on_copies(&mut self, push: &mut dyn FnMut(&[u8]) -> bool) {
+        if let Some(medium) = self {
+            medium.hand_on_copies(push);
         }
     }
 

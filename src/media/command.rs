@@ -69,10 +69,10 @@ pub enum Command {
     },
     /// Hand decoded audio to a recording: of the peer, or of both sides.
     Record {
-        /// Number of the recording.
-        recording: u32,
+        /// The file.
+        name: Box<[u8]>,
         /// True for both directions.
-        duplex: bool,
+        is_duplex: bool,
     },
     /// End the recording.
     StopRecording,
@@ -108,6 +108,8 @@ pub struct LegSpec {
     pub wants_video: bool,
     /// True if the call's scenario was sent to the run: its own gate decides about targets.
     pub is_sent: bool,
+    /// The number of the call, from 1.
+    pub number: u64,
 }
 
 /// The reason why a leg cannot be opened.
@@ -166,7 +168,7 @@ pub enum MediaFault {
     SrtpRefused,
     /// The leg has no track of that kind.
     NoTrack,
-    /// The run has no recording of that number.
+    /// The run began without a recording.
     NoRecording,
     /// The source has no media, or not in the encoding that the command names.
     NoClip,
@@ -209,7 +211,9 @@ impl fmt::Display for MediaFault {
             }
             Self::NotUnicast => "the address of the media is a multicast or broadcast address",
             Self::NoTrack => "the call has no such stream",
-            Self::NoRecording => "the run has no such recording",
+            Self::NoRecording => {
+                "the run began without a recording, and so has no thread that writes one"
+            }
             Self::NoClip => "the source has no media in this encoding",
         })
     }

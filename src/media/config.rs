@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::dtls::Identity;
+use super::tap::Form;
 pub use crate::gate::Gate;
 
 /// The way in which streams share sockets.
@@ -27,6 +28,20 @@ pub enum RtcpInterval {
     Fixed(u64),
     /// No reports.
     Off,
+}
+
+/// The recordings that a run makes, apart from those that scenarios ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recordings {
+    /// The form of a file of audio for each call.
+    pub audio: Option<Form>,
+    /// True for a file with the packets of each call.
+    pub packets: bool,
+    /// Only the first of so many calls is recorded, and the first of the next; 0 and 1 record each.
+    pub every: u64,
+    /// True if only files of calls are kept that failed, or in which one side did not hear the
+    /// other.
+    pub only_bad: bool,
 }
 
 /// Configuration of one worker's media.
@@ -61,6 +76,8 @@ pub struct MediaConfig {
     /// Share of bad packets, 0 to 1, from which the check of a pattern fails, for audio and video;
     /// beyond 1 none fails (`-audiotolerance`, `-videotolerance`).
     pub pattern_tolerances: [f64; 2],
+    /// Recordings; `None` if the run makes none, and no scenario asks for one.
+    pub recordings: Option<Recordings>,
     /// True if descriptions of peers that ask for SRTP are refused (`-media_reject_srtp`).
     pub rejects_srtp: bool,
     /// The certificate of handshakes that give keys (DTLS-SRTP); `None` if there are none.
@@ -89,6 +106,7 @@ impl MediaConfig {
             payload_type: None,
             echo: false,
             pattern_tolerances: [1.0; 2],
+            recordings: None,
             rejects_srtp: false,
             identity: None,
             gate: None,

@@ -9,6 +9,7 @@ mod handshake;
 mod monitor;
 mod protect;
 mod receive;
+mod record;
 mod send;
 
 use std::collections::VecDeque;
@@ -34,11 +35,13 @@ use super::schedule::Schedule;
 use super::sender::{Play, Sender};
 use super::slab::Slab;
 use super::stream::{Check, Stream};
+use super::tap::Tap;
 use super::verdict::Evidence;
 use crate::sip::Sdp;
 use crate::stats::{HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure};
 use handshake::Handshakes;
 use monitor::Monitor;
+use record::Takes;
 use send::Outbox;
 
 const NONE: u32 = u32::MAX;
@@ -60,6 +63,11 @@ struct Leg {
     /// The time of the first description.
     described_ns: Option<u64>,
     answered_ns: Option<u64>,
+    /// The number of the call.
+    number: u64,
+    /// True if the call has failed.
+    has_failed: bool,
+    takes: Takes,
 }
 
 /// The media of a worker.
@@ -88,6 +96,8 @@ pub struct Media {
     patterns: Vec<PatternCheck>,
     /// Copies of reports, for the monitor of the run.
     monitor: Monitor,
+    /// Copies for recordings, if the run may have some.
+    tap: Option<Tap>,
     /// The datagram that is being decrypted.
     scratch: Vec<u8>,
     /// Legs opened so far; seeds the numbers of each.
@@ -132,6 +142,7 @@ impl Media {
             spare: Vec::new(),
             patterns: Vec::new(),
             monitor: Monitor::default(),
+            tap: config.recordings.map(|_| Tap::new()),
             scratch: Vec::new(),
             opened: 0,
             events: VecDeque::with_capacity(EVENTS_MAX.min(4 * legs_max)),
@@ -165,6 +176,9 @@ impl Media {
             streams: [NONE; 2],
             described_ns: None,
             answered_ns: None,
+            number: spec.number,
+            has_failed: false,
+            takes: Takes::default(),
         };
         let Some(row) = self.legs.insert(make) else {
             self.give_back_unused(audio);
@@ -177,6 +191,7 @@ impl Media {
         if let Some(video) = video {
             self.add_stream(row, Track::Video, video, now);
         }
+        self.begin_takes(row, now);
         Ok(LegId(row | generation << ROW_BITS))
     }
 
@@ -459,9 +474,8 @@ impl Media {
                 stream.check = Some(Check { received: 0, sent: 0, until_ns, is_end: true });
                 self.plan_matter(row);
             }
-            Command::Record { .. } | Command::StopRecording => {
-                return Err(MediaFault::NoRecording);
-            }
+            Command::Record { name, is_duplex } => self.record(leg, &name, is_duplex, now)?,
+            Command::StopRecording => self.stop_recording(leg),
         }
         self.judge_check(row, now);
         self.plan(row, now);
@@ -557,6 +571,7 @@ impl Media {
                 self.end_stream(stream, now);
             }
         }
+        self.end_takes(row, &report);
         self.legs[row].is_open = false;
         self.legs.remove(row);
         report
@@ -728,11 +743,18 @@ impl Medium for Media {
 
     fn count(&self, counters: &mut MediaCounters) {
         counters.add(&self.counters);
+        counters.recording_dropped += self.tap.as_ref().map_or(0, |tap| tap.dropped);
         let pool = &self.pool.counts;
         counters.ports_opened += pool.opened;
         counters.ports_taken += pool.taken;
         counters.sockets_refused += pool.refused;
         counters.rests_cut += pool.cut_rests;
+    }
+
+    fn hand_on_copies(&mut self, push: &mut dyn FnMut(&[u8]) -> bool) {
+        if let Some(tap) = &mut self.tap {
+            tap.hand_on(push);
+        }
     }
 
     fn swap_measured(&mut self, measured: &mut MediaHistograms) {

@@ -20,6 +20,7 @@ pub mod quality;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;
+pub mod tap;
 pub mod tone;
 pub mod wav;
 
@@ -36,10 +37,6 @@ mod verdict;
 
 pub use border::{Medium, MediumEffect, MediumInput, NoMedium};
 pub use command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, Opening, Track};
-pub use config::{Gate, MediaConfig, Mode, RtcpInterval};
-pub use legs::{Media, MediaHandle};
-pub use pattern::{PatternReport, WrongPayload};
-pub use report::{Heard, LegReport, Reception};
 pub use config::{Gate, MediaConfig, Mode, Recordings, RtcpInterval};
 pub use legs::{Media, MediaHandle, SeenReport};
 pub use pattern::{PatternReport, WrongPayload};

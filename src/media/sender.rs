@@ -66,6 +66,8 @@ pub(super) struct Sent {
     pub(super) ends_digit: bool,
     /// Number of the check pattern that it carries.
     pub(super) pattern: Option<u8>,
+    /// The name of the encoding of its payload; `None` if it is no RTP.
+    pub(super) encoding: Option<&'static str>,
     /// True if the source ended with it.
     pub(super) has_ended: bool,
 }
@@ -324,14 +326,22 @@ impl Sender {
             self.timestamp = self.timestamp.wrapping_add(packet.ticks);
             self.clock_ns = self.planned_ns;
         }
-        let len = HEADER_LEN + 4;
-        Some(Sent { payload: 4, is_rtp: true, ends_digit, pattern: None, has_ended, len })
+        Some(Sent {
+            len: HEADER_LEN + 4,
+            payload: 4,
+            is_rtp: true,
+            ends_digit,
+            pattern: None,
+            encoding: Some("telephone-event"),
+            has_ended,
+        })
     }
 
     fn next_frame(&mut self, out: &mut [u8]) -> Option<Sent> {
         let playing = self.playing.as_mut()?;
         let missing = playing.missing();
-        let clip: &Clip = &playing.clips.clips[usize::from(playing.clip)].1;
+        let (name, clip) = &playing.clips.clips[usize::from(playing.clip)];
+        let (name, clip): (&'static str, &Clip) = (*name, clip);
         let frame = clip.frames[playing.frame as usize];
         let bytes = clip.payload(&frame);
         let (len, payload) = match clip.content {
@@ -366,7 +376,7 @@ impl Sender {
             }
         };
         let is_rtp = clip.content != Content::Datagram;
-        let pattern = clip.pattern;
+        let (pattern, encoding) = (clip.pattern, Some(name).filter(|_| is_rtp));
         self.was_audible |= !clip.is_silent;
         self.sequence = self.sequence.wrapping_add(u16::from(is_rtp));
         self.begins_talk = false;
@@ -377,7 +387,7 @@ impl Sender {
         if has_ended {
             self.playing = None;
         }
-        Some(Sent { len, payload, is_rtp, ends_digit: false, pattern, has_ended })
+        Some(Sent { len, payload, is_rtp, ends_digit: false, pattern, encoding, has_ended })
     }
 
     /// The timestamp at the time `now`, for sender reports.
@@ -427,6 +437,7 @@ impl Sent {
         is_rtp: false,
         ends_digit: false,
         pattern: None,
+        encoding: None,
         has_ended: true,
     };
 }

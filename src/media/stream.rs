@@ -73,6 +73,8 @@ pub(super) struct Stream {
     pub(super) echoes: bool,
     /// True if what comes is to be the pattern that was sent.
     pub(super) checks_pattern: bool,
+    /// True if what the stream carries is copied for a recording.
+    pub(super) is_tapped: bool,
     /// True once a report has left.
     pub(super) has_reported: bool,
     pub(super) check: Option<Check>,
@@ -129,6 +131,7 @@ impl Stream {
             protection: None,
             echoes: false,
             checks_pattern: false,
+            is_tapped: false,
             is_running: false,
             check: None,
             quality: quality::Stream::new(Format::of("PCMU", 8000, 20), Buffer::default()),
@@ -280,12 +283,17 @@ impl Stream {
         }
     }
 
-    /// Takes packets of `payload_type` as our description says.
-    fn hear_as(&mut self, payload_type: u8) {
-        let encoding = match self.ours.is_used {
+    /// The encoding that our description means by `payload_type`.
+    pub(super) fn encoding_of(&self, payload_type: u8) -> Option<&'static Encoding> {
+        match self.ours.is_used {
             true => self.ours.encoding_of(payload_type),
             false => Encoding::by_static_payload_type(payload_type),
-        };
+        }
+    }
+
+    /// Takes packets of `payload_type` as our description says.
+    fn hear_as(&mut self, payload_type: u8) {
+        let encoding = self.encoding_of(payload_type);
         (self.heard_type, self.heard) = (payload_type, encoding);
         let is_beside = |encoding: &Encoding| matches!(encoding.name, "telephone-event" | "CN");
         if let Some(encoding) = encoding.filter(|encoding| !is_beside(encoding)) {

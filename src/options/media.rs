@@ -6,7 +6,6 @@ use super::{Accept, FlagGroup, alias, count, later, milliseconds, or_off, switch
 
 const CAPTURES: &str = "a choice of the link type; the file says it";
 const TURN: &str = "TURN";
-const RECORDING: &str = "recording";
 
 /// Most that can be given as a tolerance. More than 1 tolerates all.
 const TOLERANCE_MAX: f64 = 1e6;
@@ -111,8 +110,40 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "The same for vpattern",
         )
         .default("1"),
-        later("record_wav_dir", &["DIR"], RECORDING, "Record each call to a WAV file").ours(),
-        later("record_wav_duplex", &[], RECORDING, "Record both directions").ours(),
+        takes(
+            "record_wav_dir",
+            &["DIR"],
+            Accept::Path(|d, v| d.export.recording.audio = Some(v)),
+            "Record what the peer of each call sends to a WAV file in DIR",
+        )
+        .ours(),
+        switch(
+            "record_wav_duplex",
+            |d| d.export.recording.is_duplex = true,
+            "Record both directions to it: ours left, the peer's right",
+        )
+        .ours(),
+        takes(
+            "record_pcap_dir",
+            &["DIR"],
+            Accept::Path(|d, v| d.export.recording.packets = Some(v)),
+            "Write the SIP, RTP and RTCP of each call to a pcapng file in DIR",
+        )
+        .ours(),
+        takes(
+            "record_every",
+            &["N"],
+            within(1, u64::MAX, |d, v| d.export.recording.every = v),
+            "Record only every Nth call",
+        )
+        .default("1")
+        .ours(),
+        switch(
+            "record_failed",
+            |d| d.export.recording.only_bad = true,
+            "Keep only recordings of calls that failed, or that one side did not hear",
+        )
+        .ours(),
         switch(
             "media_srtp",
             |d| d.media.has_ignored = true,

@@ -21,7 +21,7 @@ use super::timestamp::Timestamp;
 use super::verdict::verdict_sentences;
 use crate::stats::{
     self, BUCKET_BOUNDS_MS, Counters, CpuUse, DurationSummary, FailureCause, Health, History,
-    RecentSummary, Snapshot, Unwritten, WorkerCpu,
+    RecentSummary, RecordingTotals, Snapshot, Unwritten, WorkerCpu,
 };
 
 pub use about::About;
@@ -56,6 +56,8 @@ pub struct SummaryContext {
     pub hep_packets_dropped: u64,
     /// Events that could not be sent to the collector of the event log.
     pub events_dropped: u64,
+    /// Recordings of media, if there may be some; known at the end of the run.
+    pub recordings: Option<RecordingTotals>,
 }
 
 /// The content of `summary.json`.
@@ -140,6 +142,9 @@ pub struct Summary {
     /// Losses of traces and statistics files, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traces: Option<TraceLosses>,
+    /// Recordings of media, if there may be some; only once the run is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recordings: Option<RecordingTotals>,
     /// The generator's measurements of itself.
     pub generator: Generator,
     /// All counters by name.
@@ -446,6 +451,7 @@ impl Summary {
             withheld: labelled(counters.withheld.nonzero().map(|(c, n)| (c.label(), n))),
             drops: labelled(counters.drops.nonzero().map(|(c, n)| (c.label(), n))),
             traces: TraceLosses::unless_none(counters, context),
+            recordings: context.recordings,
             generator: Generator::new(snapshot, context),
             engine_counters: labelled(counters.each()),
             rate_steps: RateSteps::of(snapshot, health),

@@ -45,6 +45,12 @@ impl Finished {
                 "the trace files lack {dropped} records that came faster than they could be written"
             ));
         }
+        let dropped = snapshot.counters.media.recording_dropped;
+        if dropped > 0 {
+            told.push(format!(
+                "recordings lack {dropped} packets that came faster than they could be written"
+            ));
+        }
         told
     }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::data::open_beside;
 use super::plan::affordable_files;
-use super::{RunError, memory};
+use super::{RunError, memory, recording};
 use crate::config::{RunConfig, ScenarioSource};
 use crate::engine::{ClipsBySource, EngineConfig, Programs};
 use crate::files::{Access, Folder};
@@ -122,6 +122,10 @@ pub(super) fn plan(
         notices.push("-rtp_echo has no effect: no scenario has a port of media".to_owned());
     }
     if !has_media(config, programs) {
+        let recording = &config.export.recording;
+        if recording.audio.is_some() || recording.packets.is_some() {
+            notices.push("nothing is recorded: no scenario has media".to_owned());
+        }
         return Ok(None);
     }
     let settings = &config.media;
@@ -141,6 +145,7 @@ pub(super) fn plan(
         payload_type: settings.payload_type,
         echo: echoes,
         pattern_tolerances: [settings.audio_tolerance, settings.video_tolerance],
+        recordings: recording::plan(config, programs),
         rejects_srtp: settings.rejects_srtp,
         gate: engine.data.gate.clone(),
         gate_for_sent: engine.data.gate_for_sent.clone(),

@@ -20,6 +20,7 @@ mod planned;
 mod pool;
 mod rtp_send;
 mod reports;
+mod recording;
 mod scenario;
 mod shell;
 mod sources;

@@ -159,6 +159,7 @@ pub(super) fn plan(
         layout,
         samples: false,
         record_bytes: 0,
+        copy_bytes: 0,
         bell: Arc::default(),
         media,
         engine,

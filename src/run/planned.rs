@@ -17,12 +17,14 @@ use super::memory::Promise;
 use super::plan::{self, Plan};
 use super::pool::Terms;
 use super::reports;
+use super::recording;
 use super::scenario::{self, Loaded, Text};
 use super::supervisor::Supervisor;
 use super::traces::Prepared;
 use crate::config::targets::Load;
 use crate::config::{CallLimit, ConcurrencyLimit, ListenerSpec, RunConfig};
 use crate::engine::Programs;
+use crate::recorder::Places;
 use crate::scenario::Mode;
 
 /// The settings of a run that is controlled from outside.
@@ -78,6 +80,7 @@ pub(crate) struct Ready {
     plans: Plans,
     text: Text,
     traces: Prepared,
+    places: Option<Places>,
     commands_gate: Option<Arc<AtomicBool>>,
 }
 
@@ -207,13 +210,15 @@ impl Planned {
         let Self { config, promise, mut plans, text, commands_gate, .. } = self;
         reports::check(&config)?;
         let traces = Prepared::open(&config, &plans.first, label)?;
+        let places = recording::open(&config, &plans.first.launch, label)?;
         let bell = Arc::new(Bell::default());
         for plan in plans.all_mut() {
             plan.launch.bell = Arc::clone(&bell);
             plan.launch.engine.trace = traces.kinds();
             plan.launch.record_bytes = traces.queue_bytes();
+            plan.launch.copy_bytes = recording::queue_bytes(places.as_ref());
         }
-        Ok(Ready { config, promise, plans, text, traces, commands_gate })
+        Ok(Ready { config, promise, plans, text, traces, places, commands_gate })
     }
 }
 
@@ -244,7 +249,7 @@ impl Ready {
     /// # Errors
     /// An address cannot be bound, or a thread cannot be started.
     pub(crate) fn launch(self) -> Result<Supervisor, RunError> {
-        let Self { config, promise, plans, text, traces, commands_gate } = self;
-        Supervisor::start(config, promise, plans, text, traces, commands_gate)
+        let Self { config, promise, plans, text, traces, places, commands_gate } = self;
+        Supervisor::start(config, promise, plans, text, (traces, places), commands_gate)
     }
 }

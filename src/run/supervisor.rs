@@ -21,6 +21,7 @@ use super::memory::Promise;
 use super::plan::Plan;
 use super::planned::Plans;
 use super::reports;
+use super::recording;
 use super::scenario::Text;
 use super::shell::Shell;
 use super::traces::{Prepared, Traces};
@@ -29,12 +30,14 @@ use crate::config::{Flavor, RunConfig};
 use crate::dataplane::{self, Running, WorkerHandle, WorkerRequest};
 use crate::engine::{CircuitMap, Generations, Programs, StopRequest};
 use crate::output::{Summary, SummaryContext};
+use crate::recorder::{Places, Recorder};
 use crate::scenario::{Mode, Program};
 use crate::sinks::{Log, Queues};
 use crate::stats::{
     Aggregate, Delta, FailureCause, Health, Layout, Lifetime, Outcome, RunEnd, RunStart, Snapshot,
     Source, Verdict, exit_code,
 };
+use crate::trace::RecordsOut;
 
 /// Time in which open calls may finish by themselves after a request to stop.
 const DRAIN_NS: u64 = 5_000_000_000;
@@ -121,6 +124,15 @@ impl Parts {
         self.all_mut().flat_map(|part| &mut part.running.workers)
     }
 
+    /// Takes the queues of copies of media, each with the number of its listener.
+    fn take_copies(&mut self) -> impl Iterator<Item = (usize, RecordsOut)> {
+        let parts = self.all_mut().enumerate();
+        parts.flat_map(|(listener, part)| {
+            let workers = part.running.workers.iter_mut();
+            workers.filter_map(move |worker| Some((listener, worker.copies.take()?)))
+        })
+    }
+
     /// Sends a change to all workers. One whose queue is full gets it at a later poll.
     fn send(&mut self, request: WorkerRequest) {
         self.workers_mut().for_each(|worker| _ = worker.send(request));
@@ -156,6 +168,8 @@ pub(crate) struct Supervisor {
     timeout_ns: u64,
     /// The traces, until the end of the run.
     traces: Option<Traces>,
+    /// The recordings, until the end of the run.
+    recorder: Option<Recorder>,
     shell: Option<Shell>,
     /// Queues of shell commands, until a scenario with such commands comes.
     commands: Vec<Consumer<Box<[u8]>>>,
@@ -180,7 +194,7 @@ impl Supervisor {
         promise: Promise,
         plans: Plans,
         text: Text,
-        traces: Prepared,
+        (traces, places): (Prepared, Option<Places>),
         commands_gate: Option<Arc<AtomicBool>>,
     ) -> Result<Self, RunError> {
         let mut parts = Parts::launch(plans)?;
@@ -212,6 +226,7 @@ impl Supervisor {
         let queues = Queues { queues, bell };
         let mut traces = traces.start(&config, use_uring, queues, &layout, start)?;
         traces.begin(&aggregate.snapshot());
+        let recorder = recording::start(places, parts.take_copies(), start)?;
         let after = |period_ms: Option<u64>| match period_ms {
             Some(period_ms) if period_ms > 0 => start_ns + period_ms * 1_000_000,
             _ => u64::MAX,
@@ -231,6 +246,7 @@ impl Supervisor {
             timeout_ns: after(config.timeout_ms),
             cpus,
             traces: Some(traces),
+            recorder,
             shell,
             commands,
             is_client,
@@ -367,8 +383,9 @@ impl Supervisor {
         let third_parties = self.parts.all().filter_map(|part| part.running.third_party.as_ref());
         let mut notes: Vec<String> =
             third_parties.flat_map(|third_party| third_party.notes()).collect();
-        let Self { parts, told, traces, .. } = self;
+        let Self { parts, told, traces, recorder, .. } = self;
         notes.extend(traces.iter_mut().flat_map(Traces::take_complaints));
+        notes.extend(recorder.iter_mut().flat_map(Recorder::take_complaints));
         for worker in parts.workers_mut() {
             while let Ok(note) = worker.notes.pop() {
                 if told.len() < NOTES_MAX && !told.contains(&note) {
@@ -820,7 +837,11 @@ impl Supervisor {
         if let (Some(traces), Some(screens)) = (&mut self.traces, screens) {
             traces.put_screens(screens);
         }
-        let losses = self.traces.take().map(|traces| traces.finish(&snapshot)).unwrap_or_default();
+        let finish = |traces: Traces| traces.finish(&snapshot);
+        let mut losses = self.traces.take().map(finish).unwrap_or_default();
+        let recorded = self.recorder.take().map(Recorder::finish);
+        let recordings = recorded.as_ref().map(|recorded| recorded.totals);
+        losses.complaints.extend(recorded.into_iter().flat_map(|recorded| recorded.complaints));
         let context = SummaryContext {
             driver: self.driver_name().to_owned(),
             transport: self.config.transport.protocol().to_owned(),
@@ -830,6 +851,7 @@ impl Supervisor {
             unwritten: losses.unwritten,
             hep_packets_dropped: losses.losses.hep_packets,
             events_dropped: losses.losses.events,
+            recordings,
         };
         let limited = matches!(snapshot.verdict.verdict(), Verdict::GeneratorLimited { .. });
         let cancelled = snapshot.counters.failures.count(FailureCause::Cancelled);

@@ -389,6 +389,12 @@ pub(crate) fn notes_path(config: &RunConfig, pid: u32) -> PathBuf {
     Names::new(config, pid, None).sipp("notes", "log")
 }
 
+/// The begin of the names of files that a run makes for itself: scenario, process and `label`.
+pub(super) fn stem(config: &RunConfig, pid: u32, label: Option<&str>) -> String {
+    let names = Names::new(config, pid, label);
+    format!("{}_{}", names.scenario, names.run)
+}
+
 /// The names of the files of a run.
 #[derive(Clone, Debug)]
 struct Names {

@@ -288,6 +288,12 @@ impl Program {
         steps.any(|step| step.actions.iter().any(|action| matches!(action, Action::Execute(_))))
     }
 
+    /// Tells whether some step records media.
+    pub fn records_media(&self) -> bool {
+        let is_recording = |action: &Action| matches!(action, Action::Media(media) if matches!(**media, MediaAction::Record(_)));
+        self.steps.iter().flat_map(|step| &step.actions).any(is_recording)
+    }
+
     /// The sum of the 99th percentiles of all pauses, in milliseconds; `run_default_ms` stands for
     /// pauses without a length. Nearly every call takes less time in pauses.
     pub fn pauses_p99_ms(&self, run_default_ms: u64) -> f64 {

@@ -4,33 +4,32 @@ use super::attributes::Attributes;
 use super::error::{Fault, Sink};
 use super::keyword::{self, Names as _};
 use super::media::{self, MediaTrack, Stream};
-use super::media_action::{Connect, Digits, MediaAction, Play};
+use super::media_action::{Connect, Digits, MediaAction, Play, Record};
 use super::names::{DIGITS, Table};
 use super::program::{Action, InternalCommand};
+use super::text::Text;
 use super::xml::Attribute;
 
-const RECORDING: &str = "recording";
-
-/// The abilities of `<exec>`; those that are refused come with the missing part that they wait for.
-const EXEC: &[(&str, Option<&str>)] = &[
-    ("command", None),
-    ("int_cmd", None),
-    ("play_dtmf", None),
-    ("play_pcap_audio", None),
-    ("play_pcap_image", None),
-    ("play_pcap_video", None),
-    ("rtp_connect", None),
-    ("rtp_dtmf", None),
-    ("rtp_echo", None),
-    ("rtp_record", Some(RECORDING)),
-    ("rtp_stream", None),
-    ("rtpcheck", None),
-    ("send_dtmf", None),
+/// The abilities of `<exec>`.
+const EXEC: &[&str] = &[
+    "command",
+    "int_cmd",
+    "play_dtmf",
+    "play_pcap_audio",
+    "play_pcap_image",
+    "play_pcap_video",
+    "rtp_connect",
+    "rtp_dtmf",
+    "rtp_echo",
+    "rtp_record",
+    "rtp_stream",
+    "rtpcheck",
+    "send_dtmf",
 ];
 
 /// The abilities of `<exec>`, in the form of [`super::action::names`].
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
-    EXEC.iter().copied()
+    EXEC.iter().map(|&name| (name, None))
 }
 
 /// Compiles an `<exec>`.
@@ -48,11 +47,6 @@ pub(super) fn exec(
             .hint("remove the action, or allow commands if you trust the scenario"));
         }
         return Ok(Action::Execute(keyword::text(&command.value, table)?));
-    }
-    for (name, why) in EXEC {
-        if let Some(why) = why {
-            attributes.later(name, why)?;
-        }
     }
     if let Some(action) = on_media(attributes, table)? {
         return Ok(Action::Media(Box::new(action)));
@@ -118,6 +112,9 @@ fn on_media(
     }
     if let Some(to) = attributes.get("rtp_connect") {
         return rtp_connect(to, attributes, table).map(Some);
+    }
+    if let Some(recording) = attributes.get("rtp_record") {
+        return rtp_record(recording, table).map(Some);
     }
     let Some(digits) = attributes.get("rtp_dtmf") else { return Ok(None) };
     if digits.value.trim() != "take" {
@@ -187,6 +184,30 @@ fn rtp_stream(
             })
         }
     })
+}
+
+/// Compiles `rtp_record=`. Keywords stand in the name of the file only, so that no value of a call
+/// leads to another folder.
+fn rtp_record(attribute: &Attribute, table: &mut Table<'_>) -> Result<MediaAction, Fault> {
+    let recording = media::recording(&attribute.value).map_err(|why| refused(attribute, &why))?;
+    let media::Recording::Start { path, is_duplex } = recording else {
+        return Ok(MediaAction::StopRecording);
+    };
+    let (folder, name) = media::folder_and_name(path);
+    if name.is_empty() {
+        return Err(refused(attribute, "it names a folder and no file"));
+    }
+    let folder = keyword::text(&Text::at(folder, attribute.position), table)?;
+    let Some(folder) = folder.as_literal() else {
+        return Err(refused(attribute, "its folder depends on the call").hint(
+            "write keywords behind the last \"/\" only; names defined with -key may stand before it",
+        ));
+    };
+    Ok(MediaAction::Record(Record {
+        folder: folder.into(),
+        name: keyword::text(&Text::at(name, attribute.position), table)?,
+        is_duplex,
+    }))
 }
 
 /// The value of an attribute, whose keywords must all be known before the first call.

@@ -513,6 +513,20 @@ pub fn recording(text: &str) -> Result<Recording<'_>, String> {
     }
 }
 
+/// The folder of a path with its `/`, and the name behind it. A `/` within a keyword is none.
+pub fn folder_and_name(path: &str) -> (&str, &str) {
+    let (mut depth, mut begin) = (0_u32, 0);
+    for (at, byte) in path.bytes().enumerate() {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth = depth.saturating_sub(1),
+            b'/' if depth == 0 => begin = at + 1,
+            _ => {}
+        }
+    }
+    path.split_at(begin)
+}
+
 /// Reads `digits[,milliseconds]`: the digits, and the duration of each.
 ///
 /// # Errors
@@ -536,6 +550,19 @@ pub fn read_digits(text: &[u8], default_ms: u16) -> Result<(&[u8], u16), String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_within_a_keyword_is_part_of_the_name() {
+        for (path, folder, name) in [
+            ("a.wav", "", "a.wav"),
+            ("[call_id].wav", "", "[call_id].wav"),
+            ("/tmp/x/a.wav", "/tmp/x/", "a.wav"),
+            ("x/[field0 file=\"a/b.csv\"].wav", "x/", "[field0 file=\"a/b.csv\"].wav"),
+            ("[call_id]/a.wav", "[call_id]/", "a.wav"),
+        ] {
+            assert_eq!(folder_and_name(path), (folder, name));
+        }
+    }
 
     fn played(text: &str) -> Wanted {
         match stream(text) {

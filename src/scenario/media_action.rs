@@ -27,6 +27,10 @@ pub enum MediaAction {
     Connect(Connect),
     /// Waits until no stream plays a source, but no longer than so many milliseconds.
     AwaitEnd(Option<u32>),
+    /// Records audio into a file.
+    Record(Record),
+    /// Ends the recording.
+    StopRecording,
     /// Moves the digits that were received into a variable.
     TakeDigits {
         /// The variable that receives digits.
@@ -42,6 +46,7 @@ impl MediaAction {
         match self {
             Self::Digits(digits) => Some(&digits.text),
             Self::Connect(connect) => Some(&connect.to),
+            Self::Record(record) => Some(&record.name),
             _ => None,
         }
     }
@@ -55,7 +60,11 @@ impl MediaAction {
             }
             Self::Digits(_) => Some(MediaTrack::Audio),
             Self::Connect(connect) => Some(connect.format.track()),
-            Self::EchoAll(_) | Self::Check(_) | Self::AwaitEnd(_) | Self::TakeDigits { .. } => None,
+            Self::EchoAll(_)
+            | Self::Check(_)
+            | Self::Record(_)
+            | Self::StopRecording
+            | Self::AwaitEnd(_) | Self::TakeDigits { .. } => None,
         }
     }
 }
@@ -112,4 +121,15 @@ pub struct Digits {
     pub pause_ms: u16,
     /// Payload type, if none was negotiated.
     pub payload_type: u8,
+}
+
+/// A file to record into.
+#[derive(Debug)]
+pub struct Record {
+    /// The folder as it is written, with the `/` behind it; empty for that of recordings.
+    pub folder: Box<[u8]>,
+    /// The name of the file.
+    pub name: Template,
+    /// True for both directions.
+    pub is_duplex: bool,
 }

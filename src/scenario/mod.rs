@@ -40,7 +40,7 @@ pub use ere::{Captures, Regex, Scratch, TooComplex};
 pub use error::{Diagnostic, Position, ScenarioError, Severity};
 pub use keyword::first_keyword;
 pub use language::{LanguageEntry, LanguageSection, language};
-pub use media_action::{Connect, Digits, MediaAction, Play};
+pub use media_action::{Connect, Digits, MediaAction, Play, Record};
 pub use program::*;
 pub use resources::{Resources, TableInfo};
 pub use template::{

@@ -228,6 +228,8 @@ media_counters! {
     pattern_packets_checked,
     /// Packets among `pattern_packets_checked` that did not come back as they were.
     pattern_packets_bad,
+    /// Packets for recordings that found no room on their way to the thread that writes them.
+    recording_dropped,
     /// Streams whose peer sent from another port than it had signalled, and was followed there.
     latched,
     /// Session descriptions of peers that media could not follow.

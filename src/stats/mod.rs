@@ -24,6 +24,7 @@ mod media;
 mod messages;
 mod rate_steps;
 mod recent;
+mod recording;
 mod report;
 mod rtp_fault;
 mod snapshot;
@@ -74,6 +75,7 @@ pub use rate_steps::{
     RateSteps, clean_and_bad,
 };
 pub use recent::{RECENT_SECONDS, RecentSummary};
+pub use recording::{RecordingLoss, RecordingLosses, RecordingTotals};
 pub use report::{CounterSample, Report};
 pub use rtp_fault::{RtpFault, RtpFaultCounts};
 pub use snapshot::{

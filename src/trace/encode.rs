@@ -60,6 +60,11 @@ impl Tracer {
         self.now = now;
     }
 
+    /// The time of the next records.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
     /// Appends an event at the current time if its kind is wanted. Without room it is dropped and
     /// counted.
     pub fn record(&mut self, call: u64, program: u8, step: u16, event: Event<'_>) {

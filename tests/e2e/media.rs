@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -425,6 +425,80 @@ fn a_pattern_that_is_damaged_on_its_way_fails_the_call_and_the_run() {
     for part in ["failed", "call=1 audio pattern=1 ", "first_wrong_byte=159", "call_id="] {
         assert!(line.contains(part), "{part}: {line}");
     }
+}
+
+/// The only file of a folder.
+#[track_caller]
+fn only_file(folder: &Path) -> PathBuf {
+    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    file.clone()
+}
+
+#[test]
+fn audio_and_packets_of_a_call_are_recorded() {
+    let _turn = lock::light();
+    let scratch = Scratch::new();
+    let [wav, pcap, own] = ["wav", "pcap", "own"].map(|name| scratch.join(name));
+    // The name leads to no other folder, whatever the call puts into it.
+    let record = format!(
+        "<nop><action><assignstr assign_to=\"name\" value=\"../../[call_number]\"/>
+         <exec rtp_record=\"start,{}/[$name].wav\"/></action></nop>
+         {TALK}
+         <nop><action><exec rtp_record=\"stop\"/></action></nop>",
+        own.display()
+    );
+    let [ours, theirs] = [port_range(1), port_range(1)];
+    let [ours, theirs] = [&ours, &theirs].map(|range| range.each_ref().map(String::as_str));
+    let server = ["-sn", "uas_media", "-i", "127.0.0.1", "-m", "1"];
+    let (server, address) = gossipper::serve(&[&server[..], &theirs].concat());
+    let (file, remote) = (caller(&scratch, &record), address.to_string());
+    let folders = [wav.display().to_string(), pcap.display().to_string()];
+    let [audio, packets] = &folders;
+    let recordings = ["-record_wav_dir", audio, "-record_wav_duplex", "-record_pcap_dir", packets];
+    let line = ["-sf", &file, "-i", "127.0.0.1", "-p", "0", "-m", "1", &remote];
+    let over = gossipper::run(&[&line[..], &ours, &recordings].concat()).expect_code(0);
+    server.finish().expect_code(0);
+    let summary = over.summary();
+    let recorded = &summary.0["recordings"];
+    assert_eq!((&recorded["files"], &recorded["losses"]), (&json!(3), &json!({})), "{recorded}");
+
+    // A tone of -10 dBov has an amplitude of 14,650. The last 100 ms may lack packets of the peer.
+    fn loud(mut samples: impl Iterator<Item = i16>) -> bool {
+        samples.any(|sample| sample > 14_000)
+    }
+    let file = fs::read(only_file(&wav)).unwrap();
+    assert_eq!((file[22], &file[..4]), (2, &b"RIFF"[..]));
+    let samples: Vec<i16> =
+        file[44..].chunks_exact(2).map(|two| i16::from_le_bytes([two[0], two[1]])).collect();
+    assert!(samples.len() > 2 * 10_400, "{}", samples.len());
+    for second in samples.chunks_exact(2 * 4000).take(2) {
+        assert!(loud(second.iter().step_by(2).copied()), "ours is missing");
+        assert!(loud(second.iter().skip(1).step_by(2).copied()), "theirs is missing");
+    }
+    let own = only_file(&own);
+    assert_eq!(own.file_name().unwrap(), "_._.._1.wav");
+    let own = fs::read(own).unwrap();
+    assert_eq!(own[22], 1);
+    assert!(own.len() > 2 * 10_400, "{}", own.len());
+
+    let fields = ["-T", "fields", "-e", "udp.length", "-e", "ip.src"];
+    let packets =
+        tshark(&only_file(&pcap), address.port(), &[&["-Y", "udp"], &fields[..]].concat());
+    assert!(packets.iter().all(|packet| packet.ends_with("\t127.0.0.1")), "{packets:#?}");
+    let rtp = packets.iter().filter(|packet| packet.starts_with("180\t")).count() as u64;
+    let sum = |keys: [&str; 2]| keys.iter().map(|key| media(summary, key)).sum::<u64>();
+    assert_eq!(rtp, sum(["rtp_packets_sent", "rtp_packets_received"]));
+    // The last message that is recorded is the 200 to the BYE.
+    let sip = tshark(
+        &only_file(&pcap),
+        address.port(),
+        &["-Y", "sip", "-T", "fields", "-e", "sip.Method"],
+    );
+    let methods: Vec<&str> = sip.iter().map(String::as_str).filter(|m| !m.is_empty()).collect();
+    assert_eq!(methods, ["INVITE", "ACK", "BYE"]);
+    let rtcp = packets.len() as u64 - rtp - sip.len() as u64;
+    assert_eq!(rtcp, sum(["rtcp_packets_sent", "rtcp_packets_received"]));
 }
 
 #[test]

@@ -169,7 +169,7 @@ const MISTAKES: &str = r#"{
     { "id": "a", "role": "load", "remote_addr": "192.0.2.1:5060", "local_port": 15060 },
     { "id": "b", "role": "lode", "remote_addr": "192.0.2.1" },
     { "id": "c", "role": "load", "remote_addr": "sip:user@192.0.2.1", "transport": "s1" },
-    { "id": "d", "role": "load", "remote_addr": "192.0.2.1", "record_wav_dir": "wav",
+    { "id": "d", "role": "load", "remote_addr": "192.0.2.1", "pcap_link": "1",
       "extra_args": ["-recv_timeou", "5s"] },
     { "id": "e", "role": "load", "health_min_success_ratio": 2 }
   ]

@@ -283,6 +283,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["sip", "scenario", "injection", "media", "stats", "trace", "config/rules"]),
     // Of media, sinks know the forms on the wire.
     ("sinks", &["sip", "stats", "trace", "media", "config", "output"]),
+    ("recorder", &["sip", "stats", "trace", "media"]),
     ("dataplane", &["sip", "stream", "scenario", "stats", "trace", "media", "engine"]),
     // A library: it knows no front.
     (
@@ -299,6 +300,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "output",
             "sinks",
+            "recorder",
             "dataplane",
         ],
     ),

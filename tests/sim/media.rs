@@ -509,7 +509,7 @@ fn command(random: &mut Random, clips: &Arc<ClipSet>) -> Command {
             payload_type: None,
         },
         5 => Command::Check { received: 5, sent: 5, timeout_ns: random.below(SECOND) },
-        6 => Command::Record { recording: 0, duplex: false },
+        6 => Command::Record { name: b"a.wav".as_slice().into(), is_duplex: false },
         _ => Command::Play {
             clips: Arc::clone(clips),
             loops: [None, Some(0), Some(2)][random.below(3) as usize],
@@ -555,7 +555,7 @@ fn whatever_calls_and_strangers_do_no_other_call_suffers() {
             match (random.below(8), leg) {
                 (0, _) => {
                     let wants_video = random.below(3) == 0;
-                    let spec = LegSpec { call: 2, wants_video, is_sent: false };
+                    let spec = LegSpec { call: 2, wants_video, is_sent: false, number: 2 };
                     match end.media.open(spec, now) {
                         Ok(leg) => legs.push(leg),
                         Err(_) => end.carry_out(now),

@@ -74,6 +74,9 @@ impl<D: Driver, M: Medium> Worker<D, M> {
     /// Never waits: records that find no room are counted by kind.
     pub(super) fn hand_on_records(&mut self) {
         self.engine.record_reports();
+        if let Some(copies) = &mut self.links.copies {
+            self.medium.hand_on_copies(&mut |bytes| copies.push(bytes));
+        }
         let tracer = self.engine.tracer_mut();
         let Some((queue, bell)) = &mut self.links.records else { return tracer.clear() };
         let mut any = false;

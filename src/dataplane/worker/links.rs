@@ -102,6 +102,8 @@ pub struct Links {
     pub shell: Option<Producer<Box<[u8]>>>,
     /// Records to the writer thread, if the run has sinks for them.
     pub records: Option<(RecordsIn, Arc<Bell>)>,
+    /// Copies of media to the thread of recordings, if there are some.
+    pub copies: Option<RecordsIn>,
     /// The control side's thread, to be woken when its queues are not empty.
     pub control: Thread,
     /// Datagrams for the next worker in the circle, and the handle that wakes it.

@@ -277,12 +277,17 @@ impl Engine {
         (self.active - self.active_out_of_call) as u64 >= self.active_max
     }
 
+    /// The number of the next call, unique in the run.
+    pub(in crate::engine) fn next_number(&self) -> u64 {
+        let workers = self.config.workers.max(1) as u64;
+        (self.created + self.created_out_of_call) * workers + self.config.worker as u64 + 1
+    }
+
     fn new_call(&mut self, program: u8, now: u64) -> Option<Slot> {
         let slot = self.calls.allocate()?;
-        let workers = self.config.workers.max(1) as u64;
+        let number = self.next_number();
         let call = &mut self.calls[slot];
-        call.number =
-            (self.created + self.created_out_of_call) * workers + self.config.worker as u64 + 1;
+        call.number = number;
         call.program = program;
         call.started_ns = now;
         call.cseq = self.config.rules.base_cseq.wrapping_sub(1);

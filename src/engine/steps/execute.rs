@@ -483,7 +483,7 @@ impl Engine {
     ) {
         debug_assert_eq!(self.calls[slot].phase, Phase::Running);
         let mut step = self.calls[slot].step;
-        let media = self.close_leg(slot, now);
+        let media = self.close_leg(slot, cause.is_some(), now);
         let is_pattern_failed = media.as_ref().is_some_and(LegReport::is_pattern_failed);
         let cause = cause.or(is_pattern_failed.then_some(FailureCause::RtpCheck));
         match cause {

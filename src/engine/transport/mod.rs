@@ -87,6 +87,10 @@ impl Engine {
         (tx_slot, len): (TxSlot, usize),
         tx: &mut TxArena,
     ) {
+        if self.copies_messages() {
+            let ends = self.ends(slot);
+            self.copy_message(slot, &ends, true, &tx.buffer(&tx_slot)[..len], self.tracer.now());
+        }
         if self.tracer.wants(TraceKind::MessageSent) {
             let ends = self.ends(slot);
             let message = &tx.buffer(&tx_slot)[..len];

@@ -14,17 +14,27 @@ use crate::stats::{MediaCounters, MediaHistograms};
 
 /// The media of a worker, as worker and engine hold it: one handle each, on one thread.
 #[derive(Clone, Debug)]
-pub struct MediaHandle(Rc<RefCell<Media>>);
+pub struct MediaHandle {
+    media: Rc<RefCell<Media>>,
+    has_packets: bool,
+}
 
 impl MediaHandle {
     /// The media of a worker, without a leg.
     pub fn new(config: MediaConfig, now: u64) -> Self {
-        Self(Rc::new(RefCell::new(Media::new(config, now))))
+        let media = Media::new(config, now);
+        let has_packets = media.has_packets();
+        Self { media: Rc::new(RefCell::new(media)), has_packets }
+    }
+
+    /// Tells whether calls may have recordings of their packets.
+    pub fn has_packets(&self) -> bool {
+        self.has_packets
     }
 
     /// Calls `with` with the media.
     pub fn with<T>(&self, with: impl FnOnce(&mut Media) -> T) -> T {
-        with(&mut self.0.borrow_mut())
+        with(&mut self.media.borrow_mut())
     }
 
     /// See [`Media::open`].
@@ -32,17 +42,17 @@ impl MediaHandle {
     /// # Errors
     /// The errors of [`Media::open`].
     pub fn open(&self, spec: LegSpec, now: u64) -> Result<LegId, Opening> {
-        self.0.borrow_mut().open(spec, now)
+        self.media.borrow_mut().open(spec, now)
     }
 
     /// See [`Media::local`].
     pub fn local(&self, leg: LegId, track: Track) -> Option<Local> {
-        self.0.borrow().local(leg, track)
+        self.media.borrow().local(leg, track)
     }
 
     /// See [`Media::agreed`].
     pub fn agreed(&self, leg: LegId, track: Track) -> Option<Agreed> {
-        self.0.borrow().agreed(leg, track)
+        self.media.borrow().agreed(leg, track)
     }
 
     /// See [`Media::local_description`].
@@ -50,7 +60,7 @@ impl MediaHandle {
     /// # Errors
     /// The errors of [`Media::local_description`].
     pub fn local_description(&self, leg: LegId, sdp: &[u8], now: u64) -> Result<(), MediaFault> {
-        self.0.borrow_mut().local_description(leg, sdp, now)
+        self.media.borrow_mut().local_description(leg, sdp, now)
     }
 
     /// See [`Media::remote_description`].
@@ -58,12 +68,12 @@ impl MediaHandle {
     /// # Errors
     /// The errors of [`Media::remote_description`].
     pub fn remote_description(&self, leg: LegId, sdp: &[u8], now: u64) -> Result<(), MediaFault> {
-        self.0.borrow_mut().remote_description(leg, sdp, now)
+        self.media.borrow_mut().remote_description(leg, sdp, now)
     }
 
     /// See [`Media::answered`].
     pub fn answered(&self, leg: LegId, now: u64) {
-        self.0.borrow_mut().answered(leg, now);
+        self.media.borrow_mut().answered(leg, now);
     }
 
     /// See [`Media::act`].
@@ -77,54 +87,63 @@ impl MediaHandle {
         command: Command,
         now: u64,
     ) -> Result<(), MediaFault> {
-        self.0.borrow_mut().act(leg, track, command, now)
+        self.media.borrow_mut().act(leg, track, command, now)
     }
 
     /// See [`Media::log_keys`].
     pub fn log_keys(&self, leg: LegId, track: Track, call_id: &str, out: &mut String) {
-        self.0.borrow_mut().log_keys(leg, track, call_id, out);
+        self.media.borrow_mut().log_keys(leg, track, call_id, out);
     }
 
     /// See [`Media::report`].
     pub fn report(&self, leg: LegId, now: u64) -> LegReport {
-        self.0.borrow().report(leg, now)
+        self.media.borrow().report(leg, now)
+    }
+
+    /// See [`Media::note_failed`].
+    pub fn note_failed(&self, leg: LegId) {
+        self.media.borrow_mut().note_failed(leg);
     }
 
     /// See [`Media::monitor_reports`].
     pub fn monitor_reports(&self, is_on: bool) {
-        self.0.borrow_mut().monitor_reports(is_on);
+        self.media.borrow_mut().monitor_reports(is_on);
     }
 
     /// See [`Media::take_reports`].
     pub fn take_reports(&self, with: impl FnMut(SeenReport<'_>)) -> u64 {
-        self.0.borrow_mut().take_reports(with)
+        self.media.borrow_mut().take_reports(with)
     }
 
     /// See [`Media::close`].
     pub fn close(&self, leg: LegId, now: u64) -> LegReport {
-        self.0.borrow_mut().close(leg, now)
+        self.media.borrow_mut().close(leg, now)
     }
 }
 
 impl Medium for MediaHandle {
     fn handle(&mut self, input: MediumInput<'_>, now: u64, tx: &mut TxArena) {
-        self.0.borrow_mut().handle(input, now, tx);
+        self.media.borrow_mut().handle(input, now, tx);
     }
 
     fn next_effect(&mut self) -> Option<MediumEffect> {
-        self.0.borrow_mut().next_effect()
+        self.media.borrow_mut().next_effect()
     }
 
     fn next_deadline_ns(&self) -> u64 {
-        self.0.borrow().next_deadline_ns()
+        self.media.borrow().next_deadline_ns()
     }
 
     fn count(&self, counters: &mut MediaCounters) {
-        self.0.borrow().count(counters);
+        self.media.borrow().count(counters);
+    }
+
+    fn hand_on_copies(&mut self, push: &mut dyn FnMut(&[u8]) -> bool) {
+        self.media.borrow_mut().hand_on_copies(push);
     }
 
     fn swap_measured(&mut self, measured: &mut MediaHistograms) {
-        self.0.borrow_mut().swap_measured(measured);
+        self.media.borrow_mut().swap_measured(measured);
     }
 
     fn media(&self) -> Option<MediaHandle> {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use gossipper_uring::{SocketId, TxArena};
 
+use super::record::Datagram;
 use super::{Media, NONE};
 use crate::media::command::Event;
 use crate::media::config::Mode;
@@ -29,7 +30,7 @@ impl Media {
             return self.stray(StrayCause::Unsignalled);
         }
         let (pair, is_rtcp_port) = (place / 2, place % 2 == 1);
-        if !is_rtcp_port && self.took_plain(pair, source, now) {
+        if !is_rtcp_port && self.took_plain(pair, source, payload, (received_ns, now)) {
             return;
         }
         let protocol = Protocol::of(payload);
@@ -69,7 +70,10 @@ impl Media {
                 let ssrc = packet.header.ssrc;
                 match self.owner(pair, source, ssrc, now) {
                     Err(cause) => self.stray(cause),
-                    Ok(row) => self.on_rtp(row, (payload, &packet), (received_ns, now), tx),
+                    Ok(row) => {
+                        self.copy_received(row, of(payload, false, source, received_ns));
+                        self.on_rtp(row, (payload, &packet), (received_ns, now), tx);
+                    }
                 }
             }
         }
@@ -87,6 +91,7 @@ impl Media {
             Ok(compound) => match self.reporter(pair, source, compound, now) {
                 Err(cause) => self.stray(cause),
                 Ok(row) => {
+                    self.copy_received(row, of(payload, true, source, received_ns));
                     self.note_received(row, source, payload, received_ns);
                     self.on_rtcp(row, compound, payload.len(), received_ns);
                 }
@@ -126,7 +131,13 @@ impl Media {
     }
 
     /// Takes a datagram for a stream whose media is no RTP; `false` if there is no such stream.
-    fn took_plain(&mut self, pair: u32, source: SocketAddr, now: u64) -> bool {
+    fn took_plain(
+        &mut self,
+        pair: u32,
+        source: SocketAddr,
+        payload: &[u8],
+        (received_ns, now): (u64, u64),
+    ) -> bool {
         let row = self.by_pair.get(pair as usize).copied().unwrap_or(NONE);
         if row == NONE || !self.streams[row].theirs.side.is_datagrams {
             return false;
@@ -134,6 +145,7 @@ impl Media {
         match self.admit(row, source, now) {
             Err(cause) => self.stray(cause),
             Ok(()) => {
+                self.copy_received(row, of(payload, false, source, received_ns));
                 self.streams[row].datagrams += 1;
                 self.counters.datagrams_received += 1;
                 self.judge_check(row, now);
@@ -323,4 +335,9 @@ impl Media {
             }
         }
     }
+}
+
+/// A datagram from `remote`.
+fn of(bytes: &[u8], is_rtcp: bool, remote: SocketAddr, at_ns: u64) -> Datagram<'_> {
+    Datagram { bytes, is_rtcp, remote, at_ns }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use gossipper_uring::{SendFailure, SocketId, TxArena, TxOrder};
 
+use super::record::Datagram;
 use super::{Media, NONE, mix, packet_timer};
 use crate::media::command::Event;
 use crate::media::config::Mode;
@@ -194,6 +195,12 @@ impl Media {
         if let Some(number) = sent.pattern {
             note_pattern(&mut self.patterns, row, number, sent.payload);
         }
+        if sent.len > 0 {
+            let bytes = &tx.buffer(&slot)[..sent.len];
+            let datagram = Datagram { bytes, is_rtcp: false, remote: target, at_ns: now };
+            self.copy_sent(row, sent.encoding, datagram);
+        }
+        let stream = &mut self.streams[row];
         let protected = match sent.is_rtp && sent.len > 0 {
             true => stream.protect(tx.buffer(&slot), sent.len),
             false => Ok(sent.len),
@@ -258,6 +265,11 @@ impl Media {
             tx.release(slot);
             return false;
         }
+        let bytes = &tx.buffer(&slot)[..datagram.len()];
+        let encoding = stream.encoding_of(header.payload_type).map(|known| known.name);
+        let copied = Datagram { bytes, is_rtcp: false, remote: target, at_ns: now };
+        self.copy_sent(row, encoding, copied);
+        let stream = &mut self.streams[row];
         let len = match stream.protect(tx.buffer(&slot), datagram.len()) {
             Ok(len) => len,
             Err(fault) => {
@@ -307,6 +319,8 @@ impl Media {
             return tx.release(slot);
         };
         self.note_sent(row, (target, is_muxed), &room[..len], now);
+        let copied = Datagram { bytes: &room[..len], is_rtcp: true, remote: target, at_ns: now };
+        self.copy_sent(row, None, copied);
         let stream = &mut self.streams[row];
         let len = match stream.protect_rtcp(room, len) {
             Ok(len) => len,
@@ -336,6 +350,8 @@ impl Media {
         let out = &mut bytes[..REPORT_BYTES_MAX];
         let Some(len) = stream.write_report(out, &name, true, (now, unix_ns)) else { return };
         self.note_sent(row, (target, is_muxed), &bytes[..len], now);
+        let copied = Datagram { bytes: &bytes[..len], is_rtcp: true, remote: target, at_ns: now };
+        self.copy_sent(row, None, copied);
         let stream = &mut self.streams[row];
         let len = match stream.protect_rtcp(&mut bytes, len) {
             Ok(len) => len,

@@ -151,6 +151,8 @@ fn reports(run: &RunConfig, is_masked: bool) -> Profile {
         send_media_report: hep.media_report.then_some(true),
         summary_json: run.summary_json.clone(),
         summary_html: run.summary_html.clone(),
+        record_wav_dir: run.export.recording.audio.clone(),
+        record_wav_duplex: run.export.recording.is_duplex.then_some(true),
         call_records_jsonl: run.export.call_records.clone(),
         trace_msg: Some(run.trace.messages.is_on),
         stat_period: run.stat_period_ms.map(milliseconds),

@@ -288,7 +288,8 @@ impl Builder<'_> {
         }
         let folder = Folder::of_option(option);
         let placed = self.access.place(folder, path).and_then(|place| {
-            let refusal = files::refusal_in_folder(self.access, folder, &place);
+            let is_folder = option.ends_with("_dir");
+            let refusal = files::refusal_in_folder(self.access, folder, &place, is_folder);
             refusal.map_or(Ok(place), Err)
         });
         match placed {

@@ -61,10 +61,16 @@ pub(super) fn read_bounded(path: &Path, max: usize) -> io::Result<Vec<u8>> {
 }
 
 /// The reason why a client of the API cannot use a file of `folder`, if it cannot.
-pub(super) fn refusal_in_folder(access: &Access, folder: Folder, path: &Path) -> Option<String> {
+pub(super) fn refusal_in_folder(
+    access: &Access,
+    folder: Folder,
+    path: &Path,
+    is_folder: bool,
+) -> Option<String> {
     let (what, tried) = match folder {
         Folder::Scenarios | Folder::Injection => ("read", access.open_to_read(path).map(|_| ())),
         Folder::Tls => ("read", access.read_material(path).map(|_| ())),
+        Folder::Results if is_folder => ("use", access.make_folder(path)),
         Folder::Results => ("write", access.check_replaceable(path).and_then(|()| try_file(path))),
     };
     let (shown, name) = (path.display(), folder.name());

@@ -176,6 +176,8 @@ families! {
         "Changes of the SSRC within ended streams.";
     RTP_PATTERNS_FAILED Counter "gossipper_rtp_patterns_failed_total" ["engine"]
         "Ended streams whose check pattern did not come back within the tolerance.";
+    RTP_RECORDINGS_DROPPED Counter "gossipper_rtp_recording_packets_dropped_total" ["engine"]
+        "Packets for recordings that found no room on their way to the thread that writes them.";
     RTP_STRAYS Counter "gossipper_rtp_strays_total" ["engine" "cause"]
         "Well-formed datagrams of media that count for no stream, by cause.";
     RTP_MALFORMED Counter "gossipper_rtp_malformed_total" ["engine" "cause"]

@@ -25,6 +25,7 @@ const PLAIN: &[(&Family, &str, Figure<MediaCounters>)] = &[
     (&RTP_WRONG_PAYLOAD_TYPE, "rtp_wrong_payload_type", |c| c.rtp_wrong_payload_type),
     (&RTP_SSRC_CHANGES, "ssrc_changes", |c| c.ssrc_changes),
     (&RTP_PATTERNS_FAILED, "patterns_failed", |c| c.patterns_failed),
+    (&RTP_RECORDINGS_DROPPED, "recording_dropped", |c| c.recording_dropped),
     (&RTCP_SENT, "rtcp_sent", |c| c.rtcp_sent),
     (&RTCP_RECEIVED, "rtcp_received", |c| c.rtcp_received),
     (&DTLS_HANDSHAKES, "handshakes", |c| c.handshakes),

@@ -115,7 +115,7 @@ impl End {
     }
 
     pub fn open(&mut self, call: u64, now: u64) -> LegId {
-        let spec = LegSpec { call, wants_video: false, is_sent: false };
+        let spec = LegSpec { call, wants_video: false, is_sent: false, number: call };
         loop {
             match self.media.open(spec, now) {
                 Ok(leg) => return leg,

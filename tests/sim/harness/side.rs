@@ -170,6 +170,7 @@ impl SideOptions {
             runs_commands: false,
             samples: false,
             record_bytes: 0,
+            copy_bytes: 0,
             bell: Arc::default(),
             media: self.media.clone(),
             engine,
