@@ -35,6 +35,9 @@ fn error(line: &str) -> String {
 #[test]
 fn under_the_name_sipp_the_defaults_are_sipps() {
     let config = run("/usr/bin/sipp 192.0.2.1");
+    assert_eq!(config.command.as_deref(), Some("sipp 192.0.2.1"));
+    let command = Some("gossipper sipp 192.0.2.1".to_owned());
+    let config = RunConfig { command, ..config };
     assert_eq!(run("gossipper sipp 192.0.2.1"), config);
     assert_eq!(run("gossipper sipp sipp 192.0.2.1"), config);
     assert_eq!(config.flavor, Flavor::Sipp);
