@@ -64,7 +64,8 @@ impl MediaAction {
             | Self::Check(_)
             | Self::Record(_)
             | Self::StopRecording
-            | Self::AwaitEnd(_) | Self::TakeDigits { .. } => None,
+            | Self::AwaitEnd(_)
+            | Self::TakeDigits { .. } => None,
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::encode::LENGTH;
-use super::event::{AudioPath, Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record, RtpChecked};
+use super::event::{
+    AudioPath, Authenticated, CallMedia, Ends, Event, Patience, Protocol, Record, RtpChecked,
+};
 use crate::stats::{FailureCause, HeardVerdict, ShortText, TraceKind};
 
 /// The records in a run of bytes, in order. An incomplete record ends them: the queue that carries

@@ -12,7 +12,8 @@ mod queue;
 pub use decode::Records;
 pub use encode::{Tracer, each_record};
 pub use event::{
-    AudioPath, Authenticated, CallMedia, Ends, Event, NO_CALL, NO_STEP, Patience, Protocol, Record, RtpChecked,
+    AudioPath, Authenticated, CallMedia, Ends, Event, NO_CALL, NO_STEP, Patience, Protocol, Record,
+    RtpChecked,
 };
 pub use queue::{RecordsIn, RecordsOut, queue};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use gossipper::output::SummaryContext;
 use gossipper::stats::{
     Aggregate, CallsGate, Counters, CpuUse, DelayCause, FailureCause, FailureKey, FirstFailure,
-    HandshakeFault, Happening, HealthGates, HeardCall, HeardVerdict, History, Layout, Lifetime, MediaCounters,
-    MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText, Snapshot,
-    SrtpFault, StrayCause, UnsentCause, WithheldCause, WorstCall,
+    HandshakeFault, Happening, HealthGates, HeardCall, HeardVerdict, History, Layout, Lifetime,
+    MediaCounters, MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText,
+    Snapshot, SrtpFault, StrayCause, UnsentCause, WithheldCause, WorstCall,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -42,6 +42,7 @@ fn main() -> io::Result<()> {
     }
     println!("bench,mode,sockets,send_ns,receive_ns,sum_ns");
     row("ports", PORTS, &ports)?;
+    two_cores(&cpus)?;
     row("one address", 1, &one_address)?;
     row("trains", 1, &trains)
 }
@@ -131,6 +132,68 @@ fn ports(times: &mut Times) -> io::Result<()> {
             of(chunk, 1).try_fold(0, |n, socket| socket.recv(&mut buffer).map(|_| n + 1))
         },
     )
+}
+
+/// Streams in both directions between two threads on cores of their own.
+const STREAMS: usize = 2_000;
+/// Ticks of a millisecond, of which the first quarter is not measured.
+const TICKS: usize = 2_000;
+/// Ticks between two packets of a stream.
+const GAP: usize = 20;
+
+/// A port of its own for each stream on both sides, which are two threads as two programs would
+/// be. Sockets are not connected, as those of calls are not: each packet names its target. Prints
+/// the CPU time of a thread for a packet that it sends and one that it receives; the better of
+/// three runs, and of both threads.
+fn two_cores(cpus: &[usize]) -> io::Result<()> {
+    let &[first, .., last] = cpus else { return Ok(()) };
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        let pairs: Vec<_> =
+            (0..STREAMS).map(|_| Ok([socket()?, socket()?])).collect::<io::Result<_>>()?;
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        for [one, other] in pairs {
+            let (to_other, to_one) = (other.local_addr()?, one.local_addr()?);
+            here.push((one, to_other));
+            there.push((other, to_one));
+        }
+        let begin = std::time::Instant::now() + std::time::Duration::from_millis(20);
+        let ends = [(first, here), (last, there)]
+            .map(|(cpu, sockets)| std::thread::spawn(move || one_end(cpu, &sockets, begin)));
+        for end in ends {
+            let cost = end.join().map_err(|_| io::Error::other("a thread panicked"))??;
+            best = best.min(cost);
+        }
+    }
+    println!("rtp_limit,ports on two cores,{STREAMS},,,{best:.1}");
+    Ok(())
+}
+
+/// Plays one side of [`two_cores`]. Returns nanoseconds per packet sent and received.
+fn one_end(
+    cpu: usize,
+    sockets: &[(UdpSocket, SocketAddr)],
+    begin: std::time::Instant,
+) -> io::Result<f64> {
+    sys::pin_current_thread(cpu)?;
+    sys::set_timer_slack_ns(1_000)?;
+    let (packet, mut buffer) = ([0x55; PACKET], [0; 2048]);
+    let (mut moved, mut cpu_ns) = (0_u64, 0);
+    for tick in 0..TICKS {
+        if tick == TICKS / 4 {
+            (moved, cpu_ns) = (0, sys::thread_cpu_time_ns());
+        }
+        let at = begin + std::time::Duration::from_millis(tick as u64);
+        std::thread::sleep(at.saturating_duration_since(std::time::Instant::now()));
+        let share = STREAMS / GAP;
+        let due = &sockets[tick % GAP * share..][..share];
+        for (socket, target) in due {
+            socket.send_to(&packet, target)?;
+        }
+        let came = due.iter().filter(|(socket, _)| socket.recv_from(&mut buffer).is_ok());
+        moved += (share + came.count()) as u64;
+    }
+    Ok((sys::thread_cpu_time_ns() - cpu_ns) as f64 / (moved as f64 / 2.0))
 }
 
 /// One socket on each side, unconnected, as many streams share them.
