@@ -21,6 +21,7 @@ pub mod report;
 pub mod rtcp;
 pub mod rtp;
 pub mod tap;
+pub mod stun;
 pub mod tone;
 pub mod wav;
 
