@@ -11,6 +11,7 @@ set -euo pipefail
 tests=(
     "sipp sip-tester"   # the real peer in the interop tests
     "tshark tshark"     # reads captures of our media
+    "turnserver coturn" # a relay for our media
     "kamailio kamailio" # registrar and proxy in the interop tests
     "baresip baresip-core" # a telephone in the interop tests
     "rtpengine rtpengine-daemon" # a relay of media in the interop tests

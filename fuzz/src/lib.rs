@@ -8,6 +8,7 @@ pub mod engine;
 pub mod headers;
 pub mod media;
 pub mod protection;
+pub mod relay;
 #[path = "../../tests/api/scenario_support.rs"]
 pub mod scenario_support;
 pub mod server;

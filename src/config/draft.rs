@@ -9,7 +9,7 @@ use super::export::EventLogConfig;
 use super::rtp_send::RTP_SEND;
 use super::run::{
     CallLimit, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor, ReconnectConfig,
-    ScenarioSource, ThirdPartyConfig, TlsOptions, Transport, Watchdog,
+    ScenarioSource, ThirdPartyConfig, TlsOptions, Transport, TurnConfig, Watchdog,
 };
 use super::server::ProfileDraft;
 use super::table::{RunConfig, RunDraft};
@@ -36,6 +36,7 @@ impl RunDraft {
         self.check_rtp_send()?;
         self.check_tls()?;
         self.check_pool()?;
+        self.check_turn()?;
         if let Some(rate_max) = self.rate_max {
             let rate = self.rate.unwrap_or(self.rate_default());
             if rate_max < rate {
@@ -93,6 +94,29 @@ impl RunDraft {
             return Err(ConfigError::NeedsAuthorities { option: "tls_skip_verify false" });
         }
         Ok(())
+    }
+
+    fn check_turn(&self) -> Result<(), ConfigError> {
+        let TurnConfig { server, user, password, realm, secret } = &self.turn;
+        let needs = |option, needed, why| Err(ConfigError::Needs { option, needed, why });
+        let given = [
+            ("turn_user", user.is_some()),
+            ("turn_pass", password.is_some()),
+            ("turn_realm", realm.is_some()),
+            ("turn_secret", secret.is_some()),
+        ];
+        let first = given.into_iter().find(|&(_, is_given)| is_given);
+        match (first, server) {
+            (Some((option, _)), None) => needs(option, "turn_server HOST", "it has the relay"),
+            _ if password.is_some() && secret.is_some() => {
+                let why = "the password follows from the secret; drop one of them";
+                Err(ConfigError::Exclusive { first: "turn_pass", second: "turn_secret", why })
+            }
+            _ if password.is_some() && user.is_none() => {
+                needs("turn_pass", "turn_user NAME", "the password is that of a user")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_exclusions(&self) -> Result<(), ConfigError> {

@@ -36,7 +36,8 @@ pub use rules::{CallRules, DefaultBehaviors, DuplicateCheck, DynamicIds, Retrans
 pub use run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlPort, ControlSocketConfig, Flavor,
     HealthGates, IoChoice, ListenerSpec, MediaConfig, RATE_MAX, ReconnectConfig, ScenarioSource,
-    StandingGate, ThirdPartyConfig, TlsOptions, TlsVersion, Transport, TransportFor, Watchdog,
+    StandingGate, ThirdPartyConfig, TlsOptions, TlsVersion, Transport, TransportFor, TurnConfig,
+    Watchdog,
 };
 pub use server::{ApiConfig, ProcessDraft, ProfileDraft, parse_listen_address};
 pub use table::{RunConfig, RunDraft};

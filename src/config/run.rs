@@ -273,6 +273,21 @@ impl Default for MediaConfig {
     }
 }
 
+/// The relay that media goes through (TURN).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnConfig {
+    /// The server; `None` for no relay (not yet resolved).
+    pub server: Option<HostPort>,
+    /// User name.
+    pub user: Option<String>,
+    /// Password of the user.
+    pub password: Option<String>,
+    /// Realm; `None` takes that of the server.
+    pub realm: Option<String>,
+    /// The secret that the server shares with us, from which names and passwords follow.
+    pub secret: Option<String>,
+}
+
 /// Conditions that alone decide whether the run succeeded, if at least one is set.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HealthGates {

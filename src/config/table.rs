@@ -18,7 +18,7 @@ use super::rules::CallRules;
 use super::run::{
     CallLimit, ColorChoice, ConcurrencyLimit, ControlSocketConfig, Flavor, HealthGates, IoChoice,
     MediaConfig, ReconnectConfig, ScenarioSource, ThirdPartyConfig, TlsOptions, Transport,
-    TransportFor, Watchdog,
+    TransportFor, TurnConfig, Watchdog,
 };
 use super::server::{ApiConfig, ProcessDraft, ProfileDraft};
 use super::settings::run_settings;
@@ -77,6 +77,8 @@ run_settings! {
         skip_rlimit: bool = false,
         /// Addresses and ports of media.
         media: MediaConfig = MediaConfig::default(),
+        /// The relay of media.
+        turn: TurnConfig = TurnConfig::default(),
 
         // Load and time.
         /// Period of `rate` (at least 1).

@@ -123,6 +123,8 @@ pub struct Environment {
     pub local_port: Option<u16>,
     /// `[media_ip]`
     pub media_ip: IpAddr,
+    /// True if each call has an address of media of its own, that of a relay.
+    pub media_is_relayed: bool,
     /// `[media_port]`
     pub media_port: u16,
     /// `[remote_host]` as the user wrote it; empty for a server.
@@ -146,6 +148,7 @@ impl Default for Environment {
             local_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             local_port: None,
             media_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            media_is_relayed: false,
             media_port: 6000,
             remote_host: String::new(),
             remote: None,

@@ -4,6 +4,8 @@
 //! of its messages on as they are; addresses, formats and packets are the business of
 //! [`Media`](crate::media::Media).
 
+use std::net::SocketAddr;
+
 use gossipper_uring::TxArena;
 
 use crate::engine::call::Slot;
@@ -112,9 +114,9 @@ impl Engine {
         Some((self.media.as_ref()?, leg))
     }
 
-    /// The bound port of a track of the call, for messages.
-    pub(in crate::engine) fn media_port(&self, slot: Slot, track: Track) -> Option<u16> {
-        Some(self.media_local(slot, track)?.rtp.port())
+    /// The address of a track of the call, for messages: bound, or relayed.
+    pub(in crate::engine) fn media_address(&self, slot: Slot, track: Track) -> Option<SocketAddr> {
+        Some(self.media_local(slot, track)?.rtp)
     }
 
     /// The bound addresses and the source of a track of the call.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::dtls::Identity;
 use super::tap::Form;
+use super::turn::Account;
 pub use crate::gate::Gate;
 
 /// The way in which streams share sockets.
@@ -82,6 +83,8 @@ pub struct MediaConfig {
     pub rejects_srtp: bool,
     /// The certificate of handshakes that give keys (DTLS-SRTP); `None` if there are none.
     pub identity: Option<Arc<Identity>>,
+    /// The relay that all streams go through (`-turn_server`).
+    pub relay: Option<Arc<Account>>,
     /// The gate for targets of scenarios that the run began with; `None` lets every address pass.
     pub gate: Option<Arc<dyn Gate>>,
     /// The gate for targets of scenarios that were sent to the run.
@@ -109,6 +112,7 @@ impl MediaConfig {
             recordings: None,
             rejects_srtp: false,
             identity: None,
+            relay: None,
             gate: None,
             gate_for_sent: None,
         }

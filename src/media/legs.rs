@@ -10,6 +10,7 @@ mod monitor;
 mod protect;
 mod receive;
 mod record;
+mod relay;
 mod send;
 
 use std::collections::VecDeque;
@@ -36,6 +37,7 @@ use super::sender::{Play, Sender};
 use super::slab::Slab;
 use super::stream::{Check, Stream};
 use super::tap::Tap;
+use super::turn::Relays;
 use super::verdict::Evidence;
 use crate::sip::Sdp;
 use crate::stats::{HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure};
@@ -87,6 +89,8 @@ pub struct Media {
     schedule: Schedule,
     outbox: Outbox,
     handshakes: Handshakes,
+    /// The relayed addresses of all sockets, if streams go through a relay.
+    relays: Option<Relays>,
     /// Streams with a protection.
     protected: usize,
     /// Protections of streams that have ended, to be used again.
@@ -127,7 +131,10 @@ impl Media {
             Mode::Ports => (streams_max, 0),
             Mode::Shared => (1, streams_max),
         };
+        let seed = config.seed ^ mix(config.worker as u64);
+        let account = config.relay.clone();
         Self {
+            relays: account.map(|account| Relays::new(account, seed, 2 * pairs_max, now)),
             pool: PortPool::new(&config, pairs_max),
             shared: None,
             flows: Flows::new(flows_max),
@@ -199,11 +206,11 @@ impl Media {
         match (self.config.mode, self.shared) {
             (Mode::Shared, Some(pair)) => Ok(pair),
             (Mode::Shared, None) => {
-                let pair = self.pool.take(now)?;
+                let pair = self.take_ready(now)?;
                 self.shared = Some(pair);
                 Ok(pair)
             }
-            (Mode::Ports, _) => self.pool.take(now),
+            (Mode::Ports, _) => self.take_ready(now),
         }
     }
 
@@ -255,12 +262,10 @@ impl Media {
         let row = self.stream(leg, track)?;
         let stream = &self.streams[row];
         let pair = self.pool.pair(stream.pair);
-        Some(Local {
-            rtp: SocketAddr::new(self.config.ip, pair.port),
-            rtcp: SocketAddr::new(self.config.ip, pair.rtcp_port),
-            ssrc: stream.out.ssrc,
-            cname: self.canonical_name(row),
-        })
+        let [rtp, rtcp] = self.relayed(stream.pair).unwrap_or_else(|| {
+            [pair.port, pair.rtcp_port].map(|port| SocketAddr::new(self.config.ip, port))
+        });
+        Some(Local { rtp, rtcp, ssrc: stream.out.ssrc, cname: self.canonical_name(row) })
     }
 
     /// Agreement of both descriptions about a track; `None` without a common encoding.
@@ -373,6 +378,7 @@ impl Media {
     /// Lets a stream do what both descriptions agree on.
     fn agree(&mut self, row: u32, now: u64) {
         self.begin_handshake(row, now);
+        self.let_relay(row, now);
         let stream = &mut self.streams[row];
         stream.out.renegotiate(stream.agreement.agreed(), self.config.payload_type);
         let interval = match self.config.rtcp {
@@ -696,6 +702,7 @@ impl Media {
             }
             self.by_socket[index] = place;
         }
+        self.open_relay(pair);
     }
 }
 
@@ -710,6 +717,7 @@ impl Medium for Media {
                 self.on_datagram((socket, source), payload, (received_ns, now), tx);
             }
             MediumInput::Time { reserve } => {
+                self.send_relay_requests(now, reserve, tx);
                 self.send_due(now, reserve, tx);
                 self.shake_hands(now, reserve, tx);
             }
@@ -736,7 +744,10 @@ impl Medium for Media {
 
     fn next_deadline_ns(&self) -> u64 {
         match self.outbox.is_empty() {
-            true => self.schedule.next_time_ns().min(self.handshakes.next_time_ns()),
+            true => {
+                let next_ns = self.schedule.next_time_ns().min(self.relay_deadline_ns());
+                next_ns.min(self.handshakes.next_time_ns())
+            }
             false => 0,
         }
     }
@@ -764,7 +775,7 @@ impl Medium for Media {
 
 /// A number that looks random, by which each stream is different and each run the same (the
 /// finalizer of SplitMix64).
-fn mix(number: u64) -> u64 {
+pub(super) fn mix(number: u64) -> u64 {
     let mut x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

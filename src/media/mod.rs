@@ -20,9 +20,10 @@ pub mod quality;
 pub mod report;
 pub mod rtcp;
 pub mod rtp;
-pub mod tap;
 pub mod stun;
+pub mod tap;
 pub mod tone;
+pub mod turn;
 pub mod wav;
 
 mod flows;

@@ -87,6 +87,12 @@ pub struct PortPool {
     pairs: Vec<Pair>,
     /// Pairs that were never used.
     spare: Vec<u32>,
+    /// True if a pair that was opened is not ready at once.
+    holds: bool,
+    /// Pairs that are not ready.
+    held: Vec<u32>,
+    /// True if the last attempt to make one ready failed.
+    is_down: bool,
     /// Used pairs, with the end of their rest.
     resting: VecDeque<(u64, u32)>,
     halfway: Option<Halfway>,
@@ -127,6 +133,9 @@ impl PortPool {
             pairs_max,
             pairs: Vec::with_capacity(pairs_max),
             spare: Vec::with_capacity(pairs_max),
+            holds: config.relay.is_some(),
+            held: Vec::new(),
+            is_down: false,
             resting: VecDeque::with_capacity(pairs_max),
             halfway: None,
             is_asked: false,
@@ -154,6 +163,13 @@ impl PortPool {
         if let Some(pair) = self.spare.pop() {
             return Ok(pair);
         }
+        if self.is_down {
+            return Err(Opening::Exhausted);
+        }
+        // Those that are held become ready without further ones.
+        if !self.held.is_empty() {
+            return Err(Opening::NotReady);
+        }
         if self.can_open(now) {
             self.wanted += 1;
             return Err(Opening::NotReady);
@@ -171,6 +187,25 @@ impl PortPool {
     /// Gives back a pair that was never used.
     pub fn give_back_unused(&mut self, pair: u32) {
         self.spare.push(pair);
+    }
+
+    /// Holds a pair back that is not ready any more.
+    pub fn hold(&mut self, pair: u32) {
+        self.held.push(pair);
+    }
+
+    /// Lets a pair be taken that has become ready.
+    pub fn release(&mut self, pair: u32) {
+        self.is_down = false;
+        if let Some(place) = self.held.iter().position(|&held| held == pair) {
+            self.held.swap_remove(place);
+            self.spare.push(pair);
+        }
+    }
+
+    /// Notes that a pair cannot be made ready for now.
+    pub fn note_relay_failure(&mut self) {
+        self.is_down = true;
     }
 
     fn can_open(&mut self, now: u64) -> bool {
@@ -200,8 +235,9 @@ impl PortPool {
 
     /// The port of RTP of the next pair to open, if one is wanted.
     fn next_port(&mut self, now: u64) -> Option<u16> {
-        let ready = if self.has_begun { SPARE } else { SPARE_AT_START };
-        if self.spare.len() >= ready.max(self.wanted) || !self.can_open(now) {
+        let ready = if self.has_begun || self.holds { SPARE } else { SPARE_AT_START };
+        let coming = self.spare.len() + self.held.len();
+        if coming >= ready.max(self.wanted) || !self.can_open(now) {
             self.wanted = 0;
             return None;
         }
@@ -238,7 +274,10 @@ impl PortPool {
                 self.ours[place as usize / 64] |= 1 << (place % 64);
                 let pair = self.pairs.len() as u32;
                 self.pairs.push(Pair { rtp, rtcp: socket, port, rtcp_port: local.port() });
-                self.spare.push(pair);
+                match self.holds {
+                    true => self.held.push(pair),
+                    false => self.spare.push(pair),
+                }
                 self.counts.opened += 1;
                 // Further ports are worth an attempt again.
                 self.untried = self.places;

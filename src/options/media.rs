@@ -1,12 +1,14 @@
 //! Options about RTP.
 
-use crate::config::{parse_ip, parse_rtp_target};
+use crate::config::{HostPort, ValueError, parse_ip, parse_rtp_target};
 
 use super::{Accept, FlagGroup, alias, count, later, milliseconds, or_off, switch, takes, within};
 
 const CAPTURES: &str = "a choice of the link type; the file says it";
-const TURN: &str = "TURN";
-
+/// The port of a TURN server (RFC 8656 section 3).
+const TURN_PORT: u16 = 3478;
+/// Longest user name and realm: a request has to fit a datagram.
+const TURN_BYTES_MAX: usize = 200;
 /// Most that can be given as a tolerance. More than 1 tolerates all.
 const TOLERANCE_MAX: f64 = 1e6;
 
@@ -163,10 +165,46 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             "Write the keys of SRTP to FILE, for the reading of captures; only its owner may read it",
         )
         .ours(),
-        later("turn_server", &["HOST:PORT"], TURN, "TURN relay").ours(),
-        later("turn_user", &["USER"], TURN, "User of the relay").ours(),
-        later("turn_pass", &["PASSWORD"], TURN, "Password of the relay").ours(),
-        later("turn_realm", &["REALM"], TURN, "Realm of the relay").ours(),
+        takes(
+            "turn_server",
+            &["HOST[:PORT]"],
+            Accept::Parsed(|d, v| {
+                HostPort::parse_with_port(v, TURN_PORT).map(|server| d.turn.server = Some(server))
+            }),
+            "Let all media go through this TURN server: descriptions name its addresses (port 3478 if \
+             none is given)",
+        )
+        .ours(),
+        takes(
+            "turn_user",
+            &["USER"],
+            Accept::Parsed(|d, v| turn_user(v).map(|user| d.turn.user = Some(user))),
+            "User of the relay",
+        )
+        .ours(),
+        takes(
+            "turn_pass",
+            &["PASSWORD"],
+            Accept::Text(|d, v| d.turn.password = Some(v)),
+            "Password of the relay",
+        )
+        .ours(),
+        takes(
+            "turn_realm",
+            &["REALM"],
+            Accept::Parsed(|d, v| turn_realm(v).map(|realm| d.turn.realm = Some(realm))),
+            "Realm of the relay",
+        )
+        .default("that of the server")
+        .ours(),
+        takes(
+            "turn_secret",
+            &["SECRET"],
+            Accept::Text(|d, v| d.turn.secret = Some(v)),
+            "Secret of the relay, from which user and password follow for a day (coturn's \
+             use-auth-secret)",
+        )
+        .ours(),
         later("pcap-link", &["TYPE"], CAPTURES, "Link type of PCAP files").ours(),
         switch(
             "rtp_send",
@@ -240,3 +278,24 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
         .ours(),
     ],
 };
+
+fn turn_user(text: &str) -> Result<String, ValueError> {
+    bounded(text, "a user name")
+}
+
+fn turn_realm(text: &str) -> Result<String, ValueError> {
+    bounded(text, "a realm")
+}
+
+/// A text of a request to a TURN server.
+fn bounded(text: &str, what: &'static str) -> Result<String, ValueError> {
+    match text.len() {
+        0 => Err(ValueError::Empty(what)),
+        len if len > TURN_BYTES_MAX => Err(ValueError::OutOfRange {
+            text: format!("{len} bytes"),
+            min: "1".to_owned(),
+            max: format!("{TURN_BYTES_MAX} bytes"),
+        }),
+        _ => Ok(text.to_owned()),
+    }
+}

@@ -303,6 +303,9 @@ impl FinalTable<'_> {
         let failed = counted.handshake_faults.nonzero();
         let failed = failed.map(|(c, n)| (c.label(), c.description(), n));
         self.counts(f, "DTLS and ICE failed", palette.warning, failed)?;
+        let failed = counted.relay_faults.nonzero();
+        let failed = failed.map(|(c, n)| (c.label(), c.description(), n));
+        self.counts(f, "Relay failures", palette.warning, failed)?;
         let delays = counted.delays.nonzero().map(|(c, n)| (c.label(), c.description(), n));
         self.counts(f, "RTP sent late", palette.warning, delays)?;
         let unsent = counted.unsent.nonzero().map(|(c, n)| (c.label(), c.description(), n));

@@ -8,17 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use gossipper_uring::sys;
+use ring::hmac;
+
 use super::data::open_beside;
 use super::plan::affordable_files;
-use super::{RunError, memory, recording};
-use crate::config::{RunConfig, ScenarioSource};
+use super::{RunError, memory, recording, targets};
+use crate::config::{RunConfig, ScenarioSource, TurnConfig};
 use crate::engine::{ClipsBySource, EngineConfig, Programs};
 use crate::files::{Access, Folder};
 use crate::media::dtls::Identity;
 use crate::media::library::{Library, Settings};
+use crate::media::turn::Account;
 use crate::media::{MediaConfig, Mode, PROTECTION_BYTES, RtcpInterval, STREAM_BYTES, ports};
 use crate::scenario::Program;
-use crate::sip::Encoding;
+use crate::sip::{Encoding, base64};
 
 /// Most bytes of the sources of one scenario, coded for all encodings that calls may negotiate: an
 /// hour and a half of audio.
@@ -126,6 +130,9 @@ pub(super) fn plan(
         if recording.audio.is_some() || recording.packets.is_some() {
             notices.push("nothing is recorded: no scenario has media".to_owned());
         }
+        if config.turn.server.is_some() {
+            notices.push("-turn_server has no effect: no call has media".to_owned());
+        }
         return Ok(None);
     }
     let settings = &config.media;
@@ -147,6 +154,7 @@ pub(super) fn plan(
         pattern_tolerances: [settings.audio_tolerance, settings.video_tolerance],
         recordings: recording::plan(config, programs),
         rejects_srtp: settings.rejects_srtp,
+        relay: relay(config, engine.environment.media_ip)?,
         gate: engine.data.gate.clone(),
         gate_for_sent: engine.data.gate_for_sent.clone(),
         ..MediaConfig::new(bound_ip(engine.environment.media_ip, notices))
@@ -179,6 +187,31 @@ pub(super) fn call_bytes(config: &RunConfig, programs: &Programs) -> u64 {
         true => streams_of_call(programs) as u64 * of_stream,
         false => 0,
     }
+}
+
+/// Time for which the credentials of a secret are valid.
+const SECRET_VALID_S: u64 = 86_400;
+
+/// The account at the relay that media goes through, if there is one.
+///
+/// # Errors
+/// The server has no address that our sockets can reach, or one that the run may not use.
+fn relay(config: &RunConfig, own: IpAddr) -> Result<Option<Arc<Account>>, RunError> {
+    let TurnConfig { server, user, password, realm, secret } = &config.turn;
+    let Some(server) = server else { return Ok(None) };
+    let judges = config.reach.for_run();
+    let server = targets::resolve(server, Some(own), judges, config, "turn_server")?;
+    let (mut user, mut password) =
+        (user.clone().unwrap_or_default(), password.clone().unwrap_or_default());
+    if let Some(secret) = secret {
+        // draft-uberti-behave-turn-rest: the name says until when it is valid.
+        let until_s = sys::realtime_now_ns() / 1_000_000_000 + SECRET_VALID_S;
+        user = if user.is_empty() { until_s.to_string() } else { format!("{until_s}:{user}") };
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+        let tag = hmac::sign(&key, user.as_bytes());
+        password = base64::encode(tag.as_ref()).map(char::from).collect();
+    }
+    Ok(Some(Arc::new(Account { server, user, password, realm: realm.clone() })))
 }
 
 /// The address that sockets of media are bound to. One that is not of this host, such as that of a

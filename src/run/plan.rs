@@ -431,6 +431,7 @@ fn environment(config: &RunConfig, addresses: &Addresses) -> Environment {
         local_ip: addresses.local,
         local_port: None,
         media_ip: config.media.ip.unwrap_or(addresses.local),
+        media_is_relayed: config.turn.server.is_some(),
         media_port: config.media.port_min,
         remote_host: addresses.remote_host.clone(),
         remote: addresses.remote,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::delta::wire;
 use super::distribution::{Cell, Distribution, DurationSummary};
-use super::{HandshakeFaultCounts, RtpFaultCounts, SrtpFaultCounts};
+use super::{HandshakeFaultCounts, RelayFaultCounts, RtpFaultCounts, SrtpFaultCounts};
 
 causes! {
     /// The reason why a well-formed datagram of media counts for no stream.
@@ -59,6 +59,8 @@ causes! {
         Skipped = "skipped",
         /// A packet to echo found no room in the send arena.
         NoSlot = "no_slot",
+        /// The relay had no channel to the peer.
+        NoRelay = "no_relay",
     }
 }
 
@@ -92,6 +94,8 @@ macro_rules! media_counters {
             pub srtp_faults: SrtpFaultCounts,
             /// Failures of DTLS and ICE, by cause.
             pub handshake_faults: HandshakeFaultCounts,
+            /// Failures of relays, by cause.
+            pub relay_faults: RelayFaultCounts,
             /// Datagrams that count for no stream, by cause.
             pub strays: StrayCounts,
             /// Packets that left later than planned, by cause.
@@ -122,6 +126,7 @@ macro_rules! media_counters {
                 self.faults.add(&other.faults);
                 self.srtp_faults.add(&other.srtp_faults);
                 self.handshake_faults.add(&other.handshake_faults);
+                self.relay_faults.add(&other.relay_faults);
                 self.strays.add(&other.strays);
                 self.delays.add(&other.delays);
                 self.unsent.add(&other.unsent);
@@ -135,6 +140,7 @@ macro_rules! media_counters {
                 self.faults.checked_add(&other.faults)?;
                 self.srtp_faults.checked_add(&other.srtp_faults)?;
                 self.handshake_faults.checked_add(&other.handshake_faults)?;
+                self.relay_faults.checked_add(&other.relay_faults)?;
                 self.strays.checked_add(&other.strays)?;
                 self.delays.checked_add(&other.delays)?;
                 self.unsent.checked_add(&other.unsent)?;
@@ -148,6 +154,7 @@ macro_rules! media_counters {
                     faults: self.faults.since(&earlier.faults),
                     srtp_faults: self.srtp_faults.since(&earlier.srtp_faults),
                     handshake_faults: self.handshake_faults.since(&earlier.handshake_faults),
+                    relay_faults: self.relay_faults.since(&earlier.relay_faults),
                     strays: self.strays.since(&earlier.strays),
                     delays: self.delays.since(&earlier.delays),
                     unsent: self.unsent.since(&earlier.unsent),
@@ -246,6 +253,8 @@ media_counters! {
     rests_cut,
     /// Handshakes of DTLS that gave keys.
     handshakes,
+    /// Pairs of relayed addresses that a TURN server gave.
+    relays_opened,
     /// News for calls that were lost because too many waited.
     events_dropped,
     /// Receive operations of the worker that delivered data; a GRO train counts once.
@@ -260,6 +269,7 @@ struct Blocks {
     faults: RtpFaultCounts,
     srtp_faults: SrtpFaultCounts,
     handshake_faults: HandshakeFaultCounts,
+    relay_faults: RelayFaultCounts,
     strays: StrayCounts,
     delays: DelayCounts,
     unsent: UnsentCounts,
@@ -286,22 +296,50 @@ impl<'de> Deserialize<'de> for Plain {
 impl Serialize for MediaCounters {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let plain = Plain(*self);
-        let Self { faults, srtp_faults, handshake_faults, strays, delays, unsent, heard, .. } =
-            *self;
-        let blocks =
-            Blocks { plain, faults, srtp_faults, handshake_faults, strays, delays, unsent, heard };
+        let Self {
+            faults,
+            srtp_faults,
+            handshake_faults,
+            relay_faults,
+            strays,
+            delays,
+            unsent,
+            heard,
+            ..
+        } = *self;
+        let blocks = Blocks {
+            plain,
+            faults,
+            srtp_faults,
+            handshake_faults,
+            relay_faults,
+            strays,
+            delays,
+            unsent,
+            heard,
+        };
         blocks.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for MediaCounters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Blocks { plain, faults, srtp_faults, handshake_faults, strays, delays, unsent, heard } =
-            Blocks::deserialize(deserializer)?;
+        let Blocks {
+            plain,
+            faults,
+            srtp_faults,
+            handshake_faults,
+            relay_faults,
+            strays,
+            delays,
+            unsent,
+            heard,
+        } = Blocks::deserialize(deserializer)?;
         let tables = Self {
             faults,
             srtp_faults,
             handshake_faults,
+            relay_faults,
             strays,
             delays,
             unsent,
@@ -532,9 +570,10 @@ impl MediaCounters {
         (self.rtp_expected > 0).then(|| (unheard / self.rtp_expected as f64).min(1.0))
     }
 
-    /// Tells whether calls had media.
+    /// Tells whether calls had media, or would have had it if their relay had let them.
     pub fn is_used(&self) -> bool {
-        self.legs_opened + self.rtp_packets_sent + self.rtp_packets_received > 0
+        let used = self.legs_opened + self.rtp_packets_sent + self.rtp_packets_received;
+        used + self.relay_faults.total() > 0
     }
 
     /// Calls with media that are open.

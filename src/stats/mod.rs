@@ -25,6 +25,7 @@ mod messages;
 mod rate_steps;
 mod recent;
 mod recording;
+mod relay_fault;
 mod report;
 mod rtp_fault;
 mod snapshot;
@@ -76,6 +77,7 @@ pub use rate_steps::{
 };
 pub use recent::{RECENT_SECONDS, RecentSummary};
 pub use recording::{RecordingLoss, RecordingLosses, RecordingTotals};
+pub use relay_fault::{RelayFault, RelayFaultCounts};
 pub use report::{CounterSample, Report};
 pub use rtp_fault::{RtpFault, RtpFaultCounts};
 pub use snapshot::{

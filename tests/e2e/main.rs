@@ -52,6 +52,7 @@ mod sources; // `-t ui`
 mod streams; // TCP, TLS and WebSocket
 mod third_party; // third-party call control
 mod transcript; // whole calls, byte for byte, under every driver
+mod turn; // media through a relay
 mod workers; // several workers on one port; `-t un`
 
 // The daemon and its API.

@@ -27,7 +27,7 @@ const TALK: &str = "<nop><action><exec rtp_stream=\"synthetic\"/></action></nop>
   <nop><action><exec rtp_stream=\"stop\"/></action></nop>";
 
 /// Writes `CALLER` with media.
-fn caller(scratch: &Scratch, media: &str) -> String {
+pub(crate) fn caller(scratch: &Scratch, media: &str) -> String {
     assert!(CALLER.contains(MARK));
     scratch.write("media_uac.xml", &CALLER.replace(MARK, media))
 }

@@ -6,8 +6,8 @@ use gossipper::output::SummaryContext;
 use gossipper::stats::{
     Aggregate, CallsGate, Counters, CpuUse, DelayCause, FailureCause, FailureKey, FirstFailure,
     HandshakeFault, Happening, HealthGates, HeardCall, HeardVerdict, History, Layout, Lifetime,
-    MediaCounters, MediaHistograms, MediaMeasure, RateSteps, Report, RtpFault, RunStart, ShortText,
-    Snapshot, SrtpFault, StrayCause, UnsentCause, WithheldCause, WorstCall,
+    MediaCounters, MediaHistograms, MediaMeasure, RateSteps, RelayFault, Report, RtpFault,
+    RunStart, ShortText, Snapshot, SrtpFault, StrayCause, UnsentCause, WithheldCause, WorstCall,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -197,6 +197,8 @@ fn talk(media: &mut MediaCounters, second: u64) {
     media.faults.bump(RtpFault::TooShort);
     media.srtp_faults.bump(SrtpFault::BadTag);
     media.handshakes += 10;
+    media.relay_faults.bump(RelayFault::Quota);
+    media.relays_opened += 2;
     if second == 5 {
         media.handshake_faults.bump(HandshakeFault::DtlsTimedOut);
         media.delays.bump_by(DelayCause::LateWorker, 40);

@@ -26,6 +26,7 @@ mod media; // streams of RTP: what is reported is what the network did
 mod media_calls; // descriptions, ports and actions of calls with media
 mod media_checks; // checks of what came back
 mod media_dtls; // streams whose keys come by a handshake
+mod media_relay; // streams through a TURN server
 mod media_srtp; // streams whose keys are in the descriptions
 mod media_truth; // loss, jitter and MOS beside a model that keeps all packets
 mod medium; // UDP sockets beside SIP, whatever carries it; also on the drivers of the product

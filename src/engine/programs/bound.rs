@@ -228,6 +228,9 @@ pub(in crate::engine) fn constant(
         Field::LocalIpType => ip_type(environment.local_ip),
         Field::LocalPort(offset) => offset_port(environment.local_port?, *offset),
         Field::Transport => environment.protocol.name().as_bytes().to_vec(),
+        Field::MediaIp | Field::MediaIpType if environment.media_is_relayed && varying.media => {
+            return None;
+        }
         Field::MediaIp => environment.media_ip.to_string().into_bytes(),
         Field::MediaIpType => ip_type(environment.media_ip),
         Field::MediaPort(_) | Field::VideoPort(_) if varying.media => return None,

@@ -330,6 +330,7 @@ impl Engine {
             Field::LocalIp | Field::ServerIp => out.put(self.local_ip_text(slot)),
             Field::LocalIpInSdp => out.put(without_brackets(self.local_ip_text(slot))),
             Field::LocalPort(offset) => out.number(i64::from(call.local_port) + offset),
+            Field::MediaIp | Field::MediaIpType => self.put_media_ip(slot, field, out),
             Field::MediaPort(offset) => self.put_media_port(slot, Track::Audio, *offset, out),
             Field::VideoPort(offset) => self.put_media_port(slot, Track::Video, *offset, out),
             Field::AudioSsrc => self.put_audio_source(slot, out),
@@ -365,8 +366,6 @@ impl Engine {
             Field::Service
             | Field::LocalIpType
             | Field::Transport
-            | Field::MediaIp
-            | Field::MediaIpType
             | Field::MediaTransport
             | Field::Pid
             | Field::SippVersion
@@ -421,10 +420,19 @@ impl Engine {
         out.number(i64::from(self.config.environment.media_port) + shift + offset);
     }
 
+    /// Puts the address of the call's media, or its type. It differs by call only behind a relay.
+    fn put_media_ip(&self, slot: Slot, field: &Field, out: &mut Out<'_>) {
+        match (self.media_address(slot, Track::Audio).map(|address| address.ip()), field) {
+            (None, _) => out.fail(FailureCause::NoMediaPort),
+            (Some(ip), Field::MediaIpType) => out.put(if ip.is_ipv4() { b"4" } else { b"6" }),
+            (Some(ip), _) => out.put(ip.to_string().as_bytes()),
+        }
+    }
+
     /// Puts the port of a track that the call has bound.
     fn put_media_port(&self, slot: Slot, track: Track, offset: i64, out: &mut Out<'_>) {
-        match self.media_port(slot, track) {
-            Some(port) => out.number(i64::from(port) + offset),
+        match self.media_address(slot, track) {
+            Some(address) => out.number(i64::from(address.port()) + offset),
             // Only `<init>` has no leg where programs have media.
             None => out.fail(FailureCause::NoMediaPort),
         }

@@ -29,6 +29,8 @@ impl Media {
             // The other socket of the pair is not open yet: no call knows this one.
             return self.stray(StrayCause::Unsignalled);
         }
+        let Some((source, data)) = self.unwrap_relayed(place, source, payload) else { return };
+        let payload = &payload[data];
         let (pair, is_rtcp_port) = (place / 2, place % 2 == 1);
         if !is_rtcp_port && self.took_plain(pair, source, payload, (received_ns, now)) {
             return;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use gossipper_uring::{SendFailure, SocketId, TxArena, TxOrder};
 
 use super::record::Datagram;
+use super::relay::wrap_relayed;
 use super::{Media, NONE, mix, packet_timer};
 use crate::media::command::Event;
 use crate::media::config::Mode;
@@ -13,6 +14,7 @@ use crate::media::rtcp::SENDER_REPORT;
 use crate::media::rtp::{Header, Packet};
 use crate::media::schedule::TICK_NS;
 use crate::media::stream::{REPORT_BYTES_MAX, Stream};
+use crate::media::turn::CHANNEL_HEADER_LEN;
 use crate::stats::{DelayCause, MediaCounters, MediaMeasure, UnsentCause};
 
 /// Lateness that counts: what a person who waits for a packet each 20 ms would call jitter.
@@ -44,12 +46,15 @@ struct Staged {
 struct Goodbye {
     socket: SocketId,
     target: SocketAddr,
+    /// The kind of report that it begins with.
+    kind: u8,
     len: u8,
     bytes: [u8; GOODBYE_BYTES_MAX],
 }
 
-/// Room for the last report, and for what SRTP adds to it with a short key identifier.
-const GOODBYE_BYTES_MAX: usize = REPORT_BYTES_MAX + 32;
+/// Room for the last report, for what SRTP adds to it with a short key identifier, and for what a
+/// relay adds.
+const GOODBYE_BYTES_MAX: usize = REPORT_BYTES_MAX + 32 + CHANNEL_HEADER_LEN;
 
 /// Datagrams that wait to be sent.
 #[derive(Debug)]
@@ -125,10 +130,10 @@ impl Media {
             if tx.free() <= reserve {
                 return;
             }
-            let Goodbye { socket, target, len, bytes } = goodbye;
+            let Goodbye { socket, target, kind, len, bytes } = goodbye;
             let bytes = &bytes[..usize::from(*len)];
             if tx.send_copy(bytes, *socket, *target, NO_STREAM, &mut TxOrder::default()) {
-                count_report(&mut self.counters, bytes[1], bytes.len());
+                count_report(&mut self.counters, *kind, bytes.len());
             }
             self.outbox.goodbyes.pop();
         }
@@ -180,11 +185,17 @@ impl Media {
         let stream = &mut self.streams[row];
         stream.is_running = false;
         let Some(target) = stream.target() else { return };
+        let place = 2 * stream.pair;
+        let room = stream.overhead() + self.relay_overhead();
+        if !self.is_relayed_to(place, target, now) {
+            return self.wait_for_relay(row, now);
+        }
+        let stream = &mut self.streams[row];
         let skipped = stream.out.catch_up(now);
         self.counters.unsent.bump_by(UnsentCause::Skipped, skipped);
         let planned_ns = stream.out.planned_ns;
         let events = stream.agreement.telephone_event;
-        let Some(slot) = tx.reserve(stream.out.next_len() + stream.overhead()) else {
+        let Some(slot) = tx.reserve(stream.out.next_len() + room) else {
             self.counters.delays.bump(DelayCause::NoSlot);
             stream.is_running = true;
             return self.schedule.arm(packet_timer(row), now + TICK_NS);
@@ -210,6 +221,8 @@ impl Media {
             stream.out.packets = stream.out.packets.saturating_sub(1);
             0
         });
+        let wrapped = wrap_relayed(&mut self.relays, (place, target), tx.buffer(&slot), len);
+        let (len, target) = wrapped.filter(|_| len > 0).unwrap_or((0, target));
         if len == 0 {
             tx.release(slot);
         } else {
@@ -254,7 +267,14 @@ impl Media {
         // Two sources would make one stream whose numbers jump.
         let target = stream.target().filter(|_| !stream.out.wants_time());
         let Some(target) = target else { return false };
-        let Some(slot) = tx.reserve(datagram.len() + stream.overhead()) else {
+        let place = 2 * stream.pair;
+        let room = stream.overhead() + self.relay_overhead();
+        if !self.is_relayed_to(place, target, now) {
+            self.counters.unsent.bump(UnsentCause::NoRelay);
+            return false;
+        }
+        let stream = &mut self.streams[row];
+        let Some(slot) = tx.reserve(datagram.len() + room) else {
             self.counters.unsent.bump(UnsentCause::NoSlot);
             return false;
         };
@@ -278,6 +298,11 @@ impl Media {
                 tx.release(slot);
                 return false;
             }
+        };
+        let wrapped = wrap_relayed(&mut self.relays, (place, target), tx.buffer(&slot), len);
+        let Some((len, target)) = wrapped else {
+            tx.release(slot);
+            return false;
         };
         let socket = self.pool.pair(stream.pair).rtp;
         let cookie = cookie(row, stream);
@@ -312,7 +337,13 @@ impl Media {
         }
         let target = stream.report_target().filter(|_| !stream.awaits_keys());
         let Some((target, is_muxed)) = target else { return };
-        let Some(slot) = tx.reserve(REPORT_BYTES_MAX + stream.rtcp_overhead()) else { return };
+        let place = 2 * stream.pair + u32::from(!is_muxed);
+        let room = REPORT_BYTES_MAX + stream.rtcp_overhead() + self.relay_overhead();
+        if !self.is_relayed_to(place, target, now) {
+            return;
+        }
+        let stream = &mut self.streams[row];
+        let Some(slot) = tx.reserve(room) else { return };
         let room = tx.buffer(&slot);
         let out = &mut room[..REPORT_BYTES_MAX];
         let Some(len) = stream.write_report(out, &name, false, (now, unix_ns)) else {
@@ -333,6 +364,8 @@ impl Media {
         let pair = self.pool.pair(stream.pair);
         let socket = if is_muxed { pair.rtp } else { pair.rtcp };
         let kind = room[1];
+        let wrapped = wrap_relayed(&mut self.relays, (place, target), room, len);
+        let Some((len, target)) = wrapped else { return tx.release(slot) };
         tx.commit(slot, len, socket, target, NO_STREAM, &mut TxOrder::default());
         count_report(&mut self.counters, kind, len);
     }
@@ -362,8 +395,12 @@ impl Media {
         };
         let pair = self.pool.pair(stream.pair);
         let socket = if is_muxed { pair.rtp } else { pair.rtcp };
+        let kind = bytes[1];
+        let place = 2 * stream.pair + u32::from(!is_muxed);
+        let wrapped = wrap_relayed(&mut self.relays, (place, target), &mut bytes, len);
+        let Some((len, target)) = wrapped else { return };
         if self.outbox.goodbyes.len() < self.outbox.goodbyes.capacity() {
-            self.outbox.goodbyes.push(Goodbye { socket, target, len: len as u8, bytes });
+            self.outbox.goodbyes.push(Goodbye { socket, target, kind, len: len as u8, bytes });
         } else {
             self.forget_sent();
         }

@@ -145,6 +145,9 @@ pub struct Streams {
     /// DTLS and ICE; absent in a run without either.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshakes: Option<Handshakes>,
+    /// Relayed addresses; absent in a run without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relays: Option<Relays>,
     /// Ended calls with bad media, the worst first; at most 50, and absent without any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst_calls: Vec<BadCall>,
@@ -183,6 +186,15 @@ impl Patterns {
             packets_bad: counted.pattern_packets_bad,
         }
     }
+}
+
+/// Relayed addresses of a TURN server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Relays {
+    /// Pairs of addresses that the server gave.
+    pub opened: u64,
+    /// Failures, and datagrams that were dropped, by cause.
+    pub faults: BTreeMap<String, u64>,
 }
 
 /// Estimated MOS of ended streams.
@@ -289,6 +301,7 @@ impl Streams {
             unsent: labelled(counted.unsent.nonzero().map(|(cause, n)| (cause.label(), n))),
             handshakes: Handshakes::of(snapshot),
             worst_calls: BadCall::all(snapshot),
+            relays: Relays::of(snapshot),
         }
     }
 }
@@ -303,6 +316,15 @@ impl Handshakes {
             duration: duration.map(Durations::new),
             faults: labelled(faults),
         })
+    }
+}
+
+impl Relays {
+    fn of(snapshot: &Snapshot) -> Option<Self> {
+        let counted = &snapshot.counters.media;
+        let faults = counted.relay_faults.nonzero().map(|(cause, n)| (cause.label(), n));
+        let is_used = counted.relays_opened + counted.relay_faults.total() > 0;
+        is_used.then(|| Self { opened: counted.relays_opened, faults: labelled(faults) })
     }
 }
 

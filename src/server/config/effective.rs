@@ -205,7 +205,7 @@ fn milliseconds(time_ms: u64) -> Duration {
 }
 
 /// Options whose value is never shown, and that have no key.
-const SECRET_OPTIONS: &[&str] = &["-log_otel_header"];
+const SECRET_OPTIONS: &[&str] = &["-log_otel_header", "-turn_pass", "-turn_secret"];
 
 fn masked(words: &[String], is_masked: bool) -> Vec<String> {
     let mut is_secret = false;

@@ -186,6 +186,10 @@ families! {
         "Handshakes of DTLS that gave a stream its keys.";
     DTLS_FAULTS Counter "gossipper_dtls_faults_total" ["engine" "cause"]
         "Streams that got no keys by DTLS or no address by ICE, and datagrams of both that were dropped, by cause.";
+    TURN_OPENED Counter "gossipper_turn_pairs_total" ["engine"]
+        "Pairs of relayed addresses that a TURN server gave.";
+    TURN_FAULTS Counter "gossipper_turn_faults_total" ["engine" "cause"]
+        "Failures of TURN relays, and datagrams of them that were dropped, by cause.";
     RTP_DELAYED Counter "gossipper_rtp_packets_delayed_total" ["engine" "cause"]
         "RTP packets that left later than planned, by cause.";
     RTP_UNSENT Counter "gossipper_rtp_packets_unsent_total" ["engine" "cause"]

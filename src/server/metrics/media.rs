@@ -5,8 +5,8 @@ use super::engines::{Exposed, Figure, each};
 use super::slots::Sum;
 use super::text::Text;
 use crate::stats::{
-    DelayCause, HandshakeFault, HeardVerdict, MediaCounters, MediaMeasure, RtpFault, SrtpFault,
-    StrayCause, UnsentCause,
+    DelayCause, HandshakeFault, HeardVerdict, MediaCounters, MediaMeasure, RelayFault, RtpFault,
+    SrtpFault, StrayCause, UnsentCause,
 };
 
 /// Families of one plain counter each, with its name among [`MediaCounters::NAMES`].
@@ -29,6 +29,7 @@ const PLAIN: &[(&Family, &str, Figure<MediaCounters>)] = &[
     (&RTCP_SENT, "rtcp_sent", |c| c.rtcp_sent),
     (&RTCP_RECEIVED, "rtcp_received", |c| c.rtcp_received),
     (&DTLS_HANDSHAKES, "handshakes", |c| c.handshakes),
+    (&TURN_OPENED, "relays_opened", |c| c.relays_opened),
 ];
 
 /// Histograms: the measurement, and the microseconds as which one unit of the metric is recorded.
@@ -97,6 +98,16 @@ fn by_cause(text: &mut Text, engines: &[Exposed<'_>]) {
         for &cause in HandshakeFault::ALL {
             let labels = [exposed.sum.label.as_str(), cause.label()];
             text.sample(&DTLS_FAULTS, &labels, counts.count(cause));
+        }
+    });
+    each(text, &TURN_FAULTS, engines, |text, exposed| {
+        let media = &exposed.sum.totals.counters.media;
+        let counts = &media.relay_faults;
+        // Few engines have a relay: the others need no series for it.
+        let has_relay = media.relays_opened + counts.total() > 0;
+        for &cause in RelayFault::ALL.iter().filter(|_| has_relay) {
+            let labels = [exposed.sum.label.as_str(), cause.label()];
+            text.sample(&TURN_FAULTS, &labels, counts.count(cause));
         }
     });
     each(text, &RTP_DELAYED, engines, |text, exposed| {

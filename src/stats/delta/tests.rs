@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::stats::{
-    Aggregate, DropCause, FailureCause, HandshakeFault, ProgramLayout, RateSteps, RunStart,
-    SrtpFault, StepKind, StepLayout, StrayCause, WithheldCause,
+    Aggregate, DropCause, FailureCause, HandshakeFault, ProgramLayout, RateSteps, RelayFault,
+    RunStart, SrtpFault, StepKind, StepLayout, StrayCause, WithheldCause,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -87,6 +87,7 @@ fn happen(report: &mut Report, steps: &mut RateSteps, kind: u8, number: u64) {
             counters.media.strays.bump(StrayCause::Foreign);
             counters.media.srtp_faults.bump(SrtpFault::TooOld);
             counters.media.handshake_faults.bump(HandshakeFault::DtlsBroken);
+            counters.media.relay_faults.bump(RelayFault::Quota);
         }
         17 => histograms.media.record_n(MediaMeasure::SendError, number, 3),
         14 => steps.begin(number as f64, report.start_ns),
