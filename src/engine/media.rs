@@ -19,7 +19,7 @@ use crate::media::{
 };
 use crate::scenario::media::{MediaTrack, read_digits};
 use crate::scenario::{Digits, MediaAction, Play, Record, Recv};
-use crate::sip::Message;
+use crate::sip::{HeaderId, Kind, Message, Method, info_digit};
 use crate::stats::{FailureCause, TraceKind};
 use crate::trace::{Ends, Event};
 
@@ -153,6 +153,7 @@ impl Engine {
         message: &Message<'_>,
         now: u64,
     ) -> Result<(), FailureCause> {
+        self.take_info_digit(slot, message);
         let has_leg = self.calls[slot].media.leg.is_some();
         if !has_leg || recv.ignore_sdp || !is_description(message.body()) {
             return Ok(());
@@ -371,6 +372,19 @@ impl Engine {
         // The call stands behind the step that has the check.
         self.calls[slot].step = self.calls[slot].step.saturating_sub(1);
         self.abort(slot, FailureCause::RtpCheck, &mut cx);
+    }
+
+    /// Takes the digit of an INFO that the call received, if its scenario takes digits.
+    #[inline]
+    pub(in crate::engine) fn take_info_digit(&mut self, slot: Slot, message: &Message<'_>) {
+        let Kind::Request { method: Method::Info, .. } = message.kind() else { return };
+        if self.program_of(slot).program.digits.is_none() {
+            return;
+        }
+        let kind = message.first(HeaderId::ContentType).unwrap_or_default();
+        if let Some(digit) = info_digit(kind, message.body()) {
+            self.digit_received(slot, digit);
+        }
     }
 
     /// Appends a received digit to the variable of the program that takes digits.

@@ -372,6 +372,6 @@ fn the_whole_text_of_an_error() {
          built-in scenarios are uac, uas, regexp, branchc, branchs, options, management, \
          ooc_default, ooc_dummy, 3pcc-C-A, 3pcc-C-B, 3pcc-A, 3pcc-B, invite_media, \
          invite_media_scale, invite_media_early, invite_media_early_180, uac_pcap, uac_dtmf, \
-         uac_media, uas_media, and 50 of the laboratory, such as one_way"
+         uac_dtmf_info, uac_media, uas_media, and 50 of the laboratory, such as one_way"
     );
 }

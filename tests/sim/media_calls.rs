@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gossipper::dataplane::WorkerRequest;
-use gossipper::engine::{Clips, Gate};
+use gossipper::engine::{Clips, EngineConfig, Gate};
 use gossipper::media::MediaConfig;
 use gossipper::media::clip::{Clip, ClipSet, Content, Frame};
 use gossipper::media::library::{Library, Settings};
@@ -395,6 +395,15 @@ fn meet(caller: &str, callee: &str) -> [Counters; 2] {
 /// Lets a caller, the second one, make so many calls to an answerer at once. Returns the counters
 /// of the caller and of the answerer.
 fn play(programs: [Program; 2], calls: u64) -> [Counters; 2] {
+    play_with(programs, calls, |_| ())
+}
+
+/// The same with a change to both engines.
+fn play_with(
+    programs: [Program; 2],
+    calls: u64,
+    change: impl Fn(&mut EngineConfig),
+) -> [Counters; 2] {
     let names = format!("{} calls {}", programs[1].name, programs[0].name);
     let network = SimConfig { delay_ns_min: MS, delay_ns_max: 3 * MS, ..SimConfig::default() };
     let mut world = World::new(1, network);
@@ -411,6 +420,7 @@ fn play(programs: [Program; 2], calls: u64) -> [Counters; 2] {
                 Some(total) => (*total, engine.arrivals) = (calls, rate(1e6)),
                 None => engine.seed = 2,
             }
+            change(engine);
         });
         world.add(&options)
     });
@@ -669,5 +679,37 @@ fn a_check_holds_the_call_until_its_packets_come() {
             assert_eq!(rig.failures(), [(FailureCause::RtpCheck, 1)]);
             rig.end();
         }
+    }
+}
+
+#[test]
+fn digits_of_info_requests_are_taken_expected_or_not() {
+    let expected = r#"<recv request="INFO"/><send>@200=@</send>"#.repeat(4);
+    for (infos, auto_answer) in [(expected.as_str(), false), ("", true)] {
+        let steps = format!(
+            r#"<recv request="INVITE"/>
+            <send><![CDATA[
+              SIP/2.0 200 OK
+              [last_Via:]
+              [last_From:]
+              [last_To:];tag=own[call_number]
+              [last_Call-ID:]
+              [last_CSeq:]
+              Contact: <sip:[local_ip]:[local_port]>
+              Content-Length: 0
+
+            ]]></send>
+            <recv request="ACK"/>
+            {infos}
+            <recv request="BYE"><action>
+              <exec rtp_dtmf="take" assign_to="digits"/>
+              <ereg regexp="^19[*]#$" search_in="var" variable="digits" check_it="true"
+                  assign_to="found"/>
+            </action></recv>
+            <send>@200=@</send>
+            <Reference variables="found"/>"#
+        );
+        let programs = [inline("answerer", &steps), builtin("uac_dtmf_info")];
+        play_with(programs, 2, |engine| engine.rules.auto_answer = auto_answer);
     }
 }

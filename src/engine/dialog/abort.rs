@@ -77,6 +77,7 @@ impl Engine {
                     return;
                 }
                 if self.config.rules.auto_answer && AUTO_ANSWERED & bit != 0 {
+                    self.take_info_digit(slot, message);
                     self.counters.auto_answered +=
                         u64::from(self.answer_ok(slot, message, hash, cx));
                     // The scenario's next answer belongs to the request before this one.

@@ -141,6 +141,28 @@ macro_rules! ack {
     };
 }
 
+/// An INFO of a caller with a digit, and its answer.
+macro_rules! info {
+    ($digit:literal) => {
+        concat!(
+            in_dialog!(" retrans=\"500\"", "INFO"),
+            "      Content-Type: application/dtmf-relay
+      Content-Length: [len]
+
+      Signal=",
+            $digit,
+            "
+      Duration=160
+
+    ]]>
+  </send>
+
+  <recv response=\"200\"/>
+"
+        )
+    };
+}
+
 /// The BYE of a caller, and its answer.
 macro_rules! hang_up {
     () => {
@@ -315,7 +337,7 @@ macro_rules! pause {
 }
 
 pub(super) use {
-    ack, answer, answerer, back, caller, hang_up, hang_up_back, head, hung_up, in_dialog, invite,
-    invited, no_body, pause, pcmu, provisional, reinvite, reinvite_back, respond, sdp, stream,
-    tail,
+    ack, answer, answerer, back, caller, hang_up, hang_up_back, head, hung_up, in_dialog, info,
+    invite, invited, no_body, pause, pcmu, provisional, reinvite, reinvite_back, respond, sdp,
+    stream, tail,
 };

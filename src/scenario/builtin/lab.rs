@@ -428,6 +428,25 @@ const SINGLE: &[Builtin] = &[
         ),
     ),
     row(
+        "uac_dtmf_info",
+        "Call with digits in INFO requests (application/dtmf-relay)",
+        caller!(
+            "uac_dtmf_info",
+            "A caller with digits in INFO requests",
+            sdp!(pcmu!("")),
+            concat!(
+                info!("1"),
+                pause!("200"),
+                info!("9"),
+                pause!("200"),
+                info!("*"),
+                pause!("200"),
+                info!("#"),
+                pause!("200")
+            )
+        ),
+    ),
+    row(
         "uac_media",
         "Call with audio until ten seconds pass without a request; answers INVITE and BYE",
         concat!(
