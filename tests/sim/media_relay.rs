@@ -63,9 +63,9 @@ impl Server {
         });
         for (socket, source, payload) in came {
             match (socket == self.main, payload[0]) {
-                (true, 0x40..) => self.to_peer(source, &payload, now),
+                (true, 0x40..) => self.hand_to_peer(source, &payload, now),
                 (true, _) => self.answer(source, &payload, now),
-                (false, _) => self.to_client(socket, source, &payload, now),
+                (false, _) => self.hand_to_client(socket, source, &payload, now),
             }
         }
         self.driver.turn(0).unwrap();
@@ -79,7 +79,7 @@ impl Server {
         self.relayed.iter().find(|(_, relayed)| relayed.client == client).map(|(id, _)| *id)
     }
 
-    fn to_peer(&mut self, client: SocketAddr, payload: &[u8], now: u64) {
+    fn hand_to_peer(&mut self, client: SocketAddr, payload: &[u8], now: u64) {
         let Some(socket) = self.socket_of(client) else { return };
         let relayed = &self.relayed[&socket];
         let number = u16::from_be_bytes([payload[0], payload[1]]);
@@ -91,7 +91,7 @@ impl Server {
         }
     }
 
-    fn to_client(&mut self, socket: SocketId, source: SocketAddr, payload: &[u8], now: u64) {
+    fn hand_to_client(&mut self, socket: SocketId, source: SocketAddr, payload: &[u8], now: u64) {
         let relayed = &self.relayed[&socket];
         let known = relayed.channels.iter().find(|(_, (peer, _))| *peer == source);
         let Some((&number, &(_, until_ns))) = known else { return };
@@ -198,7 +198,7 @@ fn run(pair: &mut Pair, server: &mut Server, time_ns: u64) {
 
 /// A leg of each side, of which the first is behind the relay, and what they know of each other.
 fn connect(pair: &mut Pair, server: &mut Server) -> [LegId; 2] {
-    let spec = LegSpec { call: 1, wants_video: false, is_sent: false };
+    let spec = LegSpec { call: 1, number: 1, wants_video: false, is_sent: false };
     let mut tries = 0;
     let first = loop {
         let now = pair.net.now();

@@ -198,7 +198,7 @@ impl Field {
         let now = self.pair.net.now();
         let end = &mut self.pair.ends[end];
         loop {
-            match end.media.open(LegSpec { call: 7, wants_video, is_sent: false }, now) {
+            match end.media.open(LegSpec { call: 7, number: 1, wants_video, is_sent: false }, now) {
                 Ok(leg) => return Some(leg),
                 Err(Opening::NotReady) => end.carry_out(now),
                 Err(Opening::Exhausted) => return None,
