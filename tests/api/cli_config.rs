@@ -199,6 +199,14 @@ fn contradictions_name_both_options() {
         ("gossipper -workers 3 -cpus 0,1 h", ["-workers 3", "-cpus"]),
         ("sipp -i 127.0.0.1 [::1]:5060", ["-i 127.0.0.1", "[::1]:5060"]),
         ("sipp -i ::1 -rsa 127.0.0.1 [::1]", ["-i ::1", "127.0.0.1:5060"]),
+        ("gossipper -turn_pass x h", ["-turn_pass", "-turn_server HOST"]),
+        ("gossipper -turn_server t -turn_pass x h", ["-turn_pass", "-turn_user NAME"]),
+        (
+            "gossipper -turn_server t -turn_user u -turn_pass x -turn_secret y h",
+            ["-turn_pass", "-turn_secret"],
+        ),
+        ("gossipper -i ::1 -rtp_send -rtp_addr 127.0.0.1:9", ["-i ::1", "127.0.0.1:9"]),
+        ("gossipper -rtp_send -rtp_addr h:9 -users 2", ["-rtp_send", "-users"]),
     ] {
         let message = error(line);
         assert!(names.iter().all(|name| message.contains(name)), "{line}: {message}");
