@@ -727,7 +727,10 @@ impl Medium for Media {
             MediumInput::SendFailed { cookie, cause, .. } => {
                 self.note_unsent(cookie, cause);
             }
-            MediumInput::Unreachable { .. } => self.counters.unreachable += 1,
+            MediumInput::Unreachable { socket, destination, .. } => {
+                self.counters.unreachable += 1;
+                self.relay_unreachable(socket, destination);
+            }
             MediumInput::RunOver => self.end_run(now),
         }
     }

@@ -8,6 +8,8 @@ causes! {
     RelayFaultCounts {
         /// The server did not answer a request that was sent five times.
         TimedOut = "relay_timed_out",
+        /// No program listens at the server's address, or there is no way to it (ICMP).
+        Unreachable = "relay_unreachable",
         /// The server did not accept the user, the password or the realm.
         Unauthorized = "relay_unauthorized",
         /// The user has as many addresses as the server allows (486).

@@ -154,4 +154,9 @@ fn a_relay_that_does_not_know_us_fails_calls_with_its_cause() {
     assert_eq!(over.summary().failed_by("no_media_port"), 1);
     assert!(media(over.summary(), "relays/faults/relay_unauthorized") >= 1);
     assert_eq!(media(over.summary(), "rtp_packets_sent"), 0);
+    // There is no server.
+    let nobody = format!("127.0.0.1:{}", ports::free());
+    let account = ["-turn_server", &nobody];
+    let over = gossipper::run(&[&line[..], &account, &range].concat()).expect_code(1);
+    assert!(media(over.summary(), "relays/faults/relay_unreachable") >= 1);
 }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use gossipper_uring::TxArena;
+use gossipper_uring::{SocketId, TxArena};
 
-use super::{Media, packet_timer};
+use super::{Media, NONE, packet_timer};
 use crate::media::command::Opening;
 use crate::media::schedule::TICK_NS;
 use crate::media::turn::{CHANNEL_HEADER_LEN, News, Relays, Taken, Wish};
@@ -72,6 +72,17 @@ impl Media {
     pub(super) fn send_relay_requests(&mut self, now: u64, reserve: usize, tx: &mut TxArena) {
         while let Some(relays) = &mut self.relays
             && let Some((place, news)) = relays.send_due(now, reserve, tx)
+        {
+            self.relay_news(place, news);
+        }
+    }
+
+    /// Takes the news that a datagram did not arrive, if it went to the relay.
+    pub(super) fn relay_unreachable(&mut self, socket: SocketId, destination: SocketAddr) {
+        let place = self.by_socket.get(socket.0 as usize).copied().unwrap_or(NONE);
+        if let Some(relays) = &mut self.relays
+            && relays.server() == destination
+            && let Some(news) = relays.unreachable(place, self.now)
         {
             self.relay_news(place, news);
         }

@@ -455,6 +455,11 @@ impl Allocation {
         }
     }
 
+    /// Takes the news that a request did not arrive. An allocation that is open outlasts it.
+    pub fn unreachable(&mut self, now: u64) -> Option<News> {
+        (self.state == State::Asking).then(|| self.fail(RelayFault::Unreachable, now))
+    }
+
     fn fail(&mut self, fault: RelayFault, now: u64) -> News {
         self.state = State::Resting(now + REST_NS);
         (self.request, self.challenge, self.relayed) = (None, None, None);

@@ -176,6 +176,13 @@ impl Relays {
         handled.map_or_else(Taken::Dropped, Taken::Handled)
     }
 
+    /// Takes the news that a datagram from a socket to the server did not arrive.
+    pub(in crate::media) fn unreachable(&mut self, place: u32, now: u64) -> Option<News> {
+        let news = self.get(place)?.allocation.unreachable(now);
+        self.plan(place);
+        news
+    }
+
     /// Tells whether data reaches a peer from a socket. A new peer gets a channel, which takes a
     /// while.
     ///

@@ -203,6 +203,20 @@ fn a_server_that_does_not_answer_is_asked_five_times() {
 }
 
 #[test]
+fn a_server_that_is_not_there_is_given_up_at_once() {
+    let mut allocation = Allocation::new(Wish::Even, 7, 0);
+    let mut out = [0; REQUEST_BYTES_MAX];
+    assert!(matches!(allocation.poll(&account(), 0, &mut out), Poll::Send(_)));
+    let failed = Some(News::Failed(RelayFault::Unreachable));
+    assert_eq!((allocation.unreachable(1), allocation.unreachable(2)), (failed, None));
+    assert_eq!(allocation.next_ns(), 1 + SECOND);
+    // One that is open has only lost a datagram.
+    let (mut allocation, _) = opened();
+    assert_eq!(allocation.unreachable(1), None);
+    assert!(allocation.relayed().is_some());
+}
+
+#[test]
 fn what_an_earlier_program_left_on_our_port_is_given_back_first() {
     let (mut allocation, mut server) = (Allocation::new(Wish::Even, 7, 0), Server::new());
     server.refusal = Some((Method::Allocate, 437));
