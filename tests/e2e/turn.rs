@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::harness::process::Process;
 use crate::harness::scratch::Scratch;
 use crate::harness::{gossipper, lock, ports, tools};
@@ -57,9 +59,15 @@ impl Coturn {
 
 impl Drop for Coturn {
     fn drop(&mut self) {
-        // `timeout` passes it on.
         if self.process.is_running() {
-            self.process.signal(rustix::process::Signal::TERM);
+            self.process.signal(Signal::TERM);
+        }
+        // `timeout` has to live until it has passed the signal on.
+        for _ in 0..500 {
+            if !self.process.is_running() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
 }
