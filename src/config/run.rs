@@ -250,6 +250,8 @@ pub struct MediaConfig {
     pub audio_tolerance: f64,
     /// The same for video.
     pub video_tolerance: f64,
+    /// True if computed audio is marked.
+    pub watermarks: bool,
     /// True if calls fail whose peer asks for SRTP.
     pub rejects_srtp: bool,
     /// True if an option was given that only SIPp's threads need.
@@ -267,6 +269,7 @@ impl Default for MediaConfig {
             payload_type: None,
             audio_tolerance: 1.0,
             video_tolerance: 1.0,
+            watermarks: true,
             rejects_srtp: false,
             has_ignored: false,
         }
@@ -301,6 +304,8 @@ pub struct HealthGates {
     pub max_silent_calls: StandingGate,
     /// Most calls with RTP of which nobody knows who heard whom.
     pub max_unknown_calls: StandingGate,
+    /// Most calls in which one side heard another call.
+    pub max_crosstalk_calls: StandingGate,
     /// Most loss that peers may report of what we send, 0..=1.
     pub max_rtcp_fraction_lost: Option<f64>,
     /// Most jitter that peers may report, in units of the RTP clock.
@@ -339,6 +344,7 @@ impl HealthGates {
         let set = Self {
             max_silent_calls: unless_set(self.max_silent_calls),
             max_unknown_calls: unless_set(self.max_unknown_calls),
+            max_crosstalk_calls: unless_set(self.max_crosstalk_calls),
             ..*self
         };
         set != Self::default()

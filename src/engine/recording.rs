@@ -303,5 +303,6 @@ fn figures(report: &LegReport) -> CallMedia {
             clock_rate: path.encoding.2,
             encoding: ShortText::of(path.encoding.0.as_bytes()),
         }),
+        crosstalk_packets: report.crosstalk_packets,
     }
 }

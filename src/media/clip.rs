@@ -49,6 +49,8 @@ pub struct Clip {
     pub is_silent: bool,
     /// Number of the check pattern that the payloads repeat (`apattern`, `vpattern`): 1 to 6.
     pub pattern: Option<u8>,
+    /// True if each packet gets the watermark of its stream (see [`super::watermark`]).
+    pub is_marked: bool,
 }
 
 impl Clip {
@@ -128,6 +130,7 @@ impl Clip {
             clock_rate: encoding.clock_rate,
             is_silent: false,
             pattern: None,
+            is_marked: false,
         }
     }
 

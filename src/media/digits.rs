@@ -134,6 +134,7 @@ pub fn clip(digits: &[u8], digit_ms: u16, pause_ms: u16, clock_rate: u32) -> Opt
         clock_rate,
         is_silent: true,
         pattern: None,
+        is_marked: false,
     })
 }
 

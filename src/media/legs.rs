@@ -39,6 +39,7 @@ use super::stream::{Check, Stream};
 use super::tap::Tap;
 use super::turn::Relays;
 use super::verdict::Evidence;
+use super::watermark::Watermarks;
 use crate::sip::Sdp;
 use crate::stats::{HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure};
 use handshake::Handshakes;
@@ -100,6 +101,8 @@ pub struct Media {
     patterns: Vec<PatternCheck>,
     /// Copies of reports, for the monitor of the run.
     monitor: Monitor,
+    /// Watermarks by stream, up to the last stream that received one.
+    watermarks: Vec<Watermarks>,
     /// Copies for recordings, if the run may have some.
     tap: Option<Tap>,
     /// The datagram that is being decrypted.
@@ -149,6 +152,7 @@ impl Media {
             spare: Vec::new(),
             patterns: Vec::new(),
             monitor: Monitor::default(),
+            watermarks: Vec::new(),
             tap: config.recordings.map(|_| Tap::new()),
             scratch: Vec::new(),
             opened: 0,
@@ -524,6 +528,9 @@ impl Media {
             if track != Track::Audio as usize {
                 continue;
             }
+            let watermarks = self.watermarks.get(row as usize).copied().unwrap_or_default();
+            report.crosstalk_packets = watermarks.crosstalk.into();
+            report.has_watermarks = watermarks.any;
             report.reception = stream.quality.reception(now);
             if let Some(first_ns) = stream.quality.first_audible_ns() {
                 let since = |begin_ns: Option<u64>| begin_ns.map(|ns| first_ns.saturating_sub(ns));
@@ -596,6 +603,9 @@ impl Media {
             Heard::TwoWay => HeardVerdict::TwoWay,
         });
         counters.silent_calls += u64::from(report.heard == Heard::None);
+        counters.legs_marked += u64::from(report.has_watermarks);
+        counters.legs_crosstalk += u64::from(report.crosstalk_packets > 0);
+        counters.crosstalk_packets += report.crosstalk_packets;
         for pattern in report.patterns.iter().flatten() {
             counters.patterns_checked += 1;
             counters.patterns_failed += u64::from(pattern.is_failed);
@@ -655,6 +665,9 @@ impl Media {
         self.end_protection(row);
         if let Some(check) = self.patterns.get_mut(row as usize) {
             *check = PatternCheck::default();
+        }
+        if let Some(watermarks) = self.watermarks.get_mut(row as usize) {
+            *watermarks = Watermarks::default();
         }
         // What plays is let go of at once, not when the row is used again.
         self.streams[row].out.stop();

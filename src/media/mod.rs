@@ -24,6 +24,7 @@ pub mod stun;
 pub mod tap;
 pub mod tone;
 pub mod turn;
+pub mod watermark;
 pub mod wav;
 
 mod flows;

@@ -108,6 +108,10 @@ pub struct LegReport {
     pub peer_jitter_ns: Option<u64>,
     /// Packets that came after the call had ended.
     pub after_end: u64,
+    /// True if watermarks of another stream were heard.
+    pub has_watermarks: bool,
+    /// Packets whose watermarks show that one side hears another call.
+    pub crosstalk_packets: u64,
     /// The check of the pattern that each track played: audio and video.
     pub patterns: [Option<PatternReport>; 2],
     /// The way of the audio; `None` if the peer signalled no address for it.

@@ -11,6 +11,7 @@ use super::command::{Agreed, MediaFault};
 use super::digits::{EventPacket, EventPackets};
 use super::rtp::{HEADER_LEN, Header, HeaderMut};
 use super::schedule::TICK_NS;
+use super::watermark::Watermark;
 
 /// A stream that is further behind its plan goes on at the present. No jitter buffer waits for so
 /// long, and a worker that was stalled must not send all of the past at once.
@@ -81,6 +82,8 @@ pub(super) struct Sender {
     /// The timestamp at the time `clock_ns` of the plan.
     timestamp: u32,
     clock_ns: u64,
+    /// The sender whose watermarks the stream hears; 0 for none.
+    pub(super) hears: u32,
     /// The planned time of the next packet.
     pub(super) planned_ns: u64,
     playing: Option<Playing>,
@@ -115,6 +118,7 @@ impl Sender {
             sequence: (random as u16) & 0x7fff,
             timestamp: (random >> 32) as u32,
             clock_ns: now,
+            hears: 0,
             planned_ns: now,
             playing: None,
             digits: None,
@@ -349,6 +353,9 @@ impl Sender {
                 let out = out.get_mut(..HEADER_LEN + bytes.len())?;
                 let (header, payload) = out.split_first_chunk_mut()?;
                 payload.copy_from_slice(bytes);
+                if clip.is_marked {
+                    Watermark { sender: self.ssrc, hears: self.hears }.write(payload);
+                }
                 Header {
                     payload_type: frame.payload_type.unwrap_or(playing.payload_type),
                     marker: frame.marker || self.begins_talk,

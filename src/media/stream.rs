@@ -13,6 +13,7 @@ use super::quality::{self, Buffer, DigitReceiver, Format, Sound};
 use super::rtcp::{LastReport, Ntp, ReportBlock, Schedule, SenderInfo, Writer, round_trip_ns};
 use super::rtp::Packet;
 use super::sender::Sender;
+use super::watermark::Watermark;
 use crate::sip::Encoding;
 use crate::stats::SrtpFault;
 
@@ -304,6 +305,12 @@ impl Stream {
             let format = Format::of(encoding.name, encoding.clock_rate, packet_ms);
             self.quality.set_format(format);
         }
+    }
+
+    /// The watermark in the payload of a packet, if there is one.
+    pub(super) fn watermark(&self, payload: &[u8]) -> Option<Watermark> {
+        self.heard.and_then(law)?;
+        Watermark::read(payload)
     }
 
     /// Takes a telephone event; gives a digit with its first packet.

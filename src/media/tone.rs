@@ -6,7 +6,8 @@
 use core::f64::consts::{PI, TAU};
 
 use super::clip::{Clip, packet_samples};
-use super::codec::{CannotCode, Encoding, level};
+use super::codec::{CannotCode, Encoding, law, level};
+use super::watermark::MARKED_BYTES;
 
 /// Level of a tone unless a scenario says another, in dBov. Speech is about as loud.
 pub const TONE_DBOV: i8 = -10;
@@ -63,7 +64,14 @@ pub fn tone(
     let period = rate / gcd(rate, usize::from(tone.hz).max(1));
     let shortest = period / gcd(period, packet) * packet;
     let len = (LOOP_SECONDS * rate).next_multiple_of(shortest);
-    Clip::coded(encoding, ptime_ms, &tone.samples(encoding.sample_rate, len), true)
+    let clip = Clip::coded(encoding, ptime_ms, &tone.samples(encoding.sample_rate, len), true)?;
+    Ok(clip.map(|clip| markable(clip, encoding)))
+}
+
+/// Lets a clip be marked, if its payloads have a place for watermarks.
+fn markable(clip: Clip, encoding: &Encoding) -> Clip {
+    let has_room = clip.frames.iter().all(|frame| usize::from(frame.len) >= MARKED_BYTES);
+    Clip { is_marked: law(encoding).is_some() && has_room, ..clip }
 }
 
 /// Bursts of a tone: on for `on_ms`, then silent for `off_ms`; `None` if it is not coded here. Both
@@ -91,7 +99,8 @@ pub fn cadence(
         *sample = (f64::from(*sample) * gain).round() as i16;
     }
     samples.resize(len + samples_of(off_ms), 0);
-    Clip::coded(encoding, ptime_ms, &samples, true)
+    let clip = Clip::coded(encoding, ptime_ms, &samples, true)?;
+    Ok(clip.map(|clip| markable(clip, encoding)))
 }
 
 /// Digital silence; `None` if it is not coded here.
@@ -128,7 +137,7 @@ fn gcd(a: usize, b: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::codec::{Listener, law};
+    use crate::media::codec::Listener;
 
     const TONE: Tone = Tone { hz: TONE_HZ, dbov: TONE_DBOV };
 

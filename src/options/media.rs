@@ -1,6 +1,6 @@
 //! Options about RTP.
 
-use crate::config::{HostPort, ValueError, parse_ip, parse_rtp_target};
+use crate::config::{HostPort, ValueError, parse_bool, parse_ip, parse_rtp_target};
 
 use super::{Accept, FlagGroup, alias, count, later, milliseconds, or_off, switch, takes, within};
 
@@ -86,6 +86,17 @@ pub(super) const GROUP: FlagGroup = FlagGroup {
             |d| d.media.has_ignored = true,
             "Send RTP by io_uring: it leaves as SIP does (-io)",
         )
+        .ours(),
+        takes(
+            "rtp_watermarks",
+            &["BOOL"],
+            Accept::Parsed(|d, v| {
+                d.media.watermarks = parse_bool(v)?;
+                Ok(())
+            }),
+            "Watermark tones and cadences in PCMU and PCMA, so that audio of another call is noticed",
+        )
+        .default("true")
         .ours(),
         switch(
             "rtpcheck_debug",

@@ -130,6 +130,14 @@ pub(super) const HEALTH: FlagGroup = FlagGroup {
         .default("0 once a call has sent RTP; none as sipp")
         .ours(),
         takes(
+            "health_max_crosstalk_calls",
+            &["N"],
+            Accept::CountOrOff(|d, v| d.health.max_crosstalk_calls = standing(v)),
+            "Most calls whose marked audio shows that one side heard another call; -1 is no gate",
+        )
+        .default("0 once a call has sent RTP; none as sipp")
+        .ours(),
+        takes(
             "health_max_unknown_calls",
             &["N"],
             Accept::CountOrOff(|d, v| d.health.max_unknown_calls = standing(v)),

@@ -77,7 +77,7 @@ fn every_supported_option_changes_the_draft() {
             ("color", _) => &["never"],
             ("io", _) => &["syscall"],
             (_, Accept::Switch(_)) => &[],
-            (name, _) if name.ends_with("_overwrite") => &["false"],
+            (name, _) if name.ends_with("_overwrite") || name == "rtp_watermarks" => &["false"],
             ("hep_addr", _) => &["192.0.2.1:9060"],
             ("log_level", _) => &["warn"],
             ("log_otel_proto", _) => &["http"],

@@ -81,6 +81,17 @@ pub(super) fn mos(snapshot: &Snapshot) -> Option<String> {
     ))
 }
 
+/// Calls with cross-talk; `None` if no call heard a watermark.
+pub(super) fn crosstalk(media: &MediaCounters) -> Option<String> {
+    let text = format!(
+        "{} of {} calls with marked audio, in {} packets",
+        units::count(media.legs_crosstalk),
+        units::count(media.legs_marked),
+        units::count(media.crosstalk_packets),
+    );
+    (media.legs_marked > 0).then_some(text)
+}
+
 /// Checks of patterns; `None` without one.
 pub(super) fn patterns(media: &MediaCounters) -> Option<String> {
     let checks = if media.patterns_checked == 1 { "check" } else { "checks" };
@@ -177,6 +188,8 @@ pub(super) fn findings(snapshot: &Snapshot) -> Vec<String> {
     };
     let mut findings = vec![format!("Of {calls} with media, {}.", heard(media))];
     findings.extend(loss(snapshot).map(|loss| format!("RTP lost: {loss}.")));
+    let crossed = crosstalk(media).filter(|_| media.legs_crosstalk > 0);
+    findings.extend(crossed.map(|crossed| format!("Cross-talk: {crossed}.")));
     findings.extend(patterns(media).map(|patterns| format!("Patterns: {patterns}.")));
     findings.extend(mos(snapshot).map(|mos| format!("MOS: {mos}.")));
     findings

@@ -281,6 +281,7 @@ impl FinalTable<'_> {
         let first = first.map(|first| format!("{first} after the answer"));
         let known = [
             ("  lost", media::loss(snapshot)),
+            ("  cross-talk", media::crosstalk(counted)),
             ("  patterns", media::patterns(counted)),
             ("  jitter", jitter),
             ("  MOS", media::mos(snapshot)),

@@ -20,6 +20,7 @@ pub(crate) fn gates(config: &RunConfig) -> HealthGates {
         timeouts_max: gates.max_timeouts,
         silent_calls: calls(gates.max_silent_calls),
         unknown_calls: calls(gates.max_unknown_calls),
+        crosstalk_calls: calls(gates.max_crosstalk_calls),
         peer_loss_max: gates.max_rtcp_fraction_lost,
         peer_jitter_max: gates.max_rtcp_jitter_ts,
         packets_min: gates.min_rtp_packets_recv,

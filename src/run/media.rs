@@ -49,6 +49,7 @@ pub(super) fn sources(
     // Half of what is free: a file and its samples are in memory beside what is made of them.
     let bytes_max = SOURCES_BYTES_MAX.min(memory::free_bytes() / 2);
     let mut settings = Settings::new(bytes_max as usize);
+    settings.watermarks = config.media.watermarks;
     if let Some(raw) = config.media.payload_type.and_then(Encoding::by_static_payload_type) {
         settings.raw = Some(raw);
     }

@@ -108,6 +108,9 @@ fn put_media(media: &CallMedia, out: &mut Vec<u8>) {
             let _ = write!(out, ",\"{name}\":{}", Milliseconds(ns));
         }
     }
+    if media.crosstalk_packets > 0 {
+        let _ = write!(out, ",\"crosstalk_packets\":{}", media.crosstalk_packets);
+    }
     if let Some(lost) = media.peer_fraction_lost {
         let _ = write!(out, ",\"RTCPMaxFractionLost\":{lost}");
     }

@@ -19,6 +19,8 @@ pub struct HealthGates {
     pub silent_calls: CallsGate,
     /// `-health_max_unknown_calls`: most calls of which nobody may know who heard whom.
     pub unknown_calls: CallsGate,
+    /// `-health_max_crosstalk_calls`: most calls that may have cross-talk.
+    pub crosstalk_calls: CallsGate,
     /// `-health_max_rtcp_fraction_lost`: most loss that a peer may report, 0 to 1.
     pub peer_loss_max: Option<f64>,
     /// `-health_max_rtcp_jitter_ts`: most jitter that a peer may report, in units of the RTP clock.
@@ -95,6 +97,7 @@ impl HealthGates {
         let set = Self {
             silent_calls: self.silent_calls.unless_standing(),
             unknown_calls: self.unknown_calls.unless_standing(),
+            crosstalk_calls: self.crosstalk_calls.unless_standing(),
             ..*self
         };
         set != Self::default()
@@ -172,7 +175,28 @@ impl HealthGates {
                  (-health_max_unknown_calls)"
             ));
         }
+        reasons.extend(self.crosstalk(snapshot));
         reasons
+    }
+
+    /// The reason for which audio of other calls misses its gate.
+    fn crosstalk(&self, snapshot: &Snapshot) -> Option<String> {
+        let media = &snapshot.counters.media;
+        let limit = self.crosstalk_calls.limit(snapshot)?;
+        if self.crosstalk_calls != CallsGate::Standing && media.legs_marked == 0 {
+            return Some(
+                "no call that ended heard marked audio, so it is not known whether one had \
+                 cross-talk (-health_max_crosstalk_calls)"
+                    .to_owned(),
+            );
+        }
+        let calls = if media.legs_crosstalk == 1 { "call" } else { "calls" };
+        (media.legs_crosstalk > limit).then(|| {
+            format!(
+                "{} {calls} had cross-talk, {limit} are allowed (-health_max_crosstalk_calls)",
+                media.legs_crosstalk
+            )
+        })
     }
 
     /// The reasons for which reports of peers miss gates.
@@ -361,6 +385,7 @@ mod tests {
         timeouts_max: None,
         silent_calls: CallsGate::Standing,
         unknown_calls: CallsGate::Standing,
+        crosstalk_calls: CallsGate::Standing,
         peer_loss_max: None,
         peer_jitter_max: None,
         packets_min: None,
@@ -408,6 +433,27 @@ mod tests {
         assert!(!off.evaluate(&heard(&[(HeardVerdict::None, 3)])).pass);
         let nothing = HealthGates::default();
         assert_eq!(nothing.evaluate(&heard(&[(HeardVerdict::None, 2)])), Health::default());
+    }
+
+    #[test]
+    fn a_call_that_heard_another_one_fails_a_run_that_has_no_gate() {
+        let crossed = |marked, calls| {
+            let mut snapshot = heard(&[(HeardVerdict::TwoWay, 8)]);
+            let media = &mut snapshot.counters.media;
+            (media.legs_marked, media.legs_crosstalk) = (marked, calls);
+            snapshot
+        };
+        assert_eq!(STANDING.evaluate(&crossed(8, 0)), Health::default());
+        let reasons = STANDING.evaluate(&crossed(8, 1)).reasons;
+        let reason = "1 call had cross-talk, 0 are allowed (-health_max_crosstalk_calls)";
+        assert_eq!(reasons, [reason]);
+        let most = |limit| HealthGates {
+            crosstalk_calls: CallsGate::Most(limit),
+            ..HealthGates::default()
+        };
+        assert!(most(1).evaluate(&crossed(8, 1)).pass);
+        // Without a watermark nothing is known, which holds no gate that the user has set.
+        assert!(!most(1).evaluate(&crossed(0, 0)).pass && STANDING.evaluate(&crossed(0, 0)).pass);
     }
 
     #[test]

@@ -227,6 +227,12 @@ media_counters! {
     rtp_wrong_payload_type,
     /// Changes of the SSRC within ended streams.
     ssrc_changes,
+    /// Ended calls that heard marked audio of another stream.
+    legs_marked,
+    /// Ended calls in which watermarks showed that one side heard another call.
+    legs_crosstalk,
+    /// Packets of ended calls that showed it.
+    crosstalk_packets,
     /// Ended streams that played a check pattern.
     patterns_checked,
     /// Ended streams whose check pattern did not come back within the tolerance.

@@ -90,6 +90,7 @@ impl<'b> Reader<'b> {
             jitter_mean_ns: self.u64()?,
             jitter_max_ns: self.u64()?,
             delta_max_ns: self.u64()?,
+            crosstalk_packets: self.u64()?,
             first_audio_ns: present(self.u64()?),
             first_audio_after_answer_ns: present(self.u64()?),
             round_trip_ns: present(self.u64()?),

@@ -280,6 +280,7 @@ fn put_media(media: Option<&CallMedia>, out: &mut Vec<u8>) {
         media.jitter_mean_ns,
         media.jitter_max_ns,
         media.delta_max_ns,
+        media.crosstalk_packets,
         media.first_audio_ns.unwrap_or(u64::MAX),
         media.first_audio_after_answer_ns.unwrap_or(u64::MAX),
         media.round_trip_ns.unwrap_or(u64::MAX),

@@ -173,6 +173,8 @@ pub struct AudioPath {
     pub clock_rate: u32,
     /// Name of its encoding; empty if none was agreed on.
     pub encoding: ShortText<16>,
+    /// Packets whose watermarks show that one side hears another call.
+    pub crosstalk_packets: u64,
 }
 
 /// The check of a pattern that a stream of a call played.

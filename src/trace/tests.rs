@@ -27,6 +27,7 @@ fn media() -> CallMedia {
         jitter_mean_ns: 15,
         jitter_max_ns: 4,
         delta_max_ns: 16,
+        crosstalk_packets: 8,
         mos_hundredths: Some(441),
         mos_min_hundredths: None,
         first_audio_ns: Some(5),

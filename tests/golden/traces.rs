@@ -46,6 +46,7 @@ const ACK: &[u8] = b"ACK sip:service@192.0.2.2:5060 SIP/2.0\r\n\
 const OK_COMPACT: &[u8] = b"SIP/2.0 200 OK\r\ni: 2-42@192.0.2.1\r\nCSeq: 1 INVITE\r\n\r\n";
 
 const MEDIA: CallMedia = CallMedia {
+    crosstalk_packets: 12,
     heard: HeardVerdict::OneWay,
     packets_sent: 250,
     octets_sent: 40_000,

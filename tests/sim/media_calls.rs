@@ -40,6 +40,7 @@ fn sound() -> Arc<ClipSet> {
             clock_rate: 8000,
             is_silent: false,
             pattern: None,
+            is_marked: false,
         })
     };
     Arc::new(ClipSet { clips: vec![("PCMU", clip(0x10)), ("PCMA", clip(0x90))] })

@@ -219,6 +219,7 @@ fn quick() -> Arc<ClipSet> {
         clock_rate: 8000,
         is_silent: false,
         pattern: None,
+        is_marked: false,
     };
     Arc::new(ClipSet { clips: vec![("PCMU", Arc::new(clip))] })
 }

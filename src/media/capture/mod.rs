@@ -324,6 +324,7 @@ fn clip(
         clock_rate: encoding.map_or(8000, |encoding| encoding.clock_rate),
         is_silent: is_rtp && datagrams.iter().all(|datagram| is_silent(datagram.payload)),
         pattern: None,
+        is_marked: false,
     })
 }
 

@@ -13,6 +13,7 @@ use crate::media::quality::{Receipt, Sound};
 use crate::media::rtcp::{self, Compound, LastReport};
 use crate::media::rtp::{Packet, Protocol};
 use crate::media::stream::FIRST_REPORT_PACKETS;
+use crate::media::watermark::{Watermark, Watermarks};
 use crate::stats::{MediaMeasure, RtpFault, StrayCause};
 
 impl Media {
@@ -219,6 +220,11 @@ impl Media {
             self.on_event(row, packet);
         }
         let stream = &self.streams[row];
+        let watermark = stream.watermark(packet.payload);
+        if let Some(watermark) = watermark.filter(|_| receipt != Receipt::Duplicate) {
+            self.take_watermark(row, watermark);
+        }
+        let stream = &self.streams[row];
         let is_audio = sound != Sound::Event && receipt == Receipt::Fresh;
         if stream.checks_pattern
             && is_audio
@@ -241,6 +247,18 @@ impl Media {
             self.streams[row].out.was_audible |= is_sent && is_audible;
         }
         self.judge_check(row, now);
+    }
+
+    /// Takes the watermark of a packet, and lets those of the stream name its sender.
+    fn take_watermark(&mut self, row: u32, watermark: Watermark) {
+        let at = row as usize;
+        if self.watermarks.len() <= at {
+            self.watermarks.resize(at + 1, Watermarks::default());
+        }
+        let out = &mut self.streams[row].out;
+        if let Some(sender) = self.watermarks[at].take(watermark, out.ssrc) {
+            out.hears = sender;
+        }
     }
 
     fn on_event(&mut self, row: u32, packet: &Packet<'_>) {

@@ -33,6 +33,9 @@ pub struct Settings {
     pub encodings: Vec<&'static Encoding>,
     /// Encoding of a file without a header, if the scenario names none (`-rtp_payload`).
     pub raw: Option<&'static Encoding>,
+    /// True if computed audio is marked, so that audio of another call is noticed
+    /// (`-rtp_watermarks`).
+    pub watermarks: bool,
 }
 
 impl Settings {
@@ -42,6 +45,7 @@ impl Settings {
             bytes_max,
             encodings: NEGOTIABLE.iter().filter_map(|name| Encoding::by_name(name)).collect(),
             raw: Encoding::by_name("PCMA"),
+            watermarks: true,
         }
     }
 }
@@ -132,7 +136,8 @@ impl Library {
         if maker.clips.is_empty() {
             return Err(fault(source, maker.nothing()));
         }
-        let Maker { clips, notes, .. } = maker;
+        let Maker { mut clips, notes, .. } = maker;
+        clips.iter_mut().for_each(|(_, clip)| clip.is_marked &= settings.watermarks);
         self.bytes += clips.iter().map(|(_, clip)| clip.memory()).sum::<usize>();
         self.notes.extend(notes.into_iter().map(|note| format!("{}: {note}", name(source))));
         let clips = clips.into_iter().map(|(name, clip)| (name, Arc::new(clip))).collect();

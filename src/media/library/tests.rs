@@ -178,3 +178,22 @@ fn captures_are_read_or_made() {
     let fault = prepared(&other, b"no capture", 1 << 20).unwrap_err();
     assert!(fault.to_string().ends_with("it is neither a pcap nor a pcapng file"));
 }
+
+#[test]
+fn tones_in_g711_are_marked_unless_that_is_off_and_nothing_else_is() {
+    let texts = ["tone:440", "cadence:100:100", "silence", "apattern,1", "a.wav", "tone:440,,,,10"];
+    let sources = texts.map(spec);
+    for watermarks in [true, false] {
+        let settings = Settings { watermarks, ..Settings::new(1 << 22) };
+        let mut read = |_: &str, _| Ok(Some(tone_48k()));
+        let library = Library::prepare(&sources, &settings, &mut read).unwrap();
+        for (source, text) in sources.iter().zip(texts) {
+            for (name, clip) in &library.clips[source].clips {
+                let has_room = clip.frames[0].len >= 96;
+                let is_tone = text.starts_with("tone") || text.starts_with("cadence");
+                let expected = watermarks && is_tone && name.starts_with("PCM") && has_room;
+                assert_eq!(clip.is_marked, expected, "{text} in {name}");
+            }
+        }
+    }
+}

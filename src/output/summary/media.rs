@@ -111,6 +111,9 @@ pub struct Streams {
     pub rtp_packets_duplicate: u64,
     /// Packets with a payload type that was not negotiated.
     pub rtp_packets_wrong_payload_type: u64,
+    /// Calls with cross-talk; absent if no call heard a watermark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crosstalk: Option<Crosstalk>,
     /// Checks of patterns; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patterns: Option<Patterns>,
@@ -162,6 +165,27 @@ pub struct Handshakes {
     pub duration: Option<Durations>,
     /// Streams that got no keys or no address, and datagrams that were dropped, by cause.
     pub faults: BTreeMap<String, u64>,
+}
+
+/// Ended calls by the watermarks in what they heard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Crosstalk {
+    /// Calls that heard watermarks.
+    pub calls_marked: u64,
+    /// Calls in which one side heard another call.
+    pub calls: u64,
+    /// Packets that showed it.
+    pub packets: u64,
+}
+
+impl Crosstalk {
+    fn of(counted: &MediaCounters) -> Self {
+        Self {
+            calls_marked: counted.legs_marked,
+            calls: counted.legs_crosstalk,
+            packets: counted.crosstalk_packets,
+        }
+    }
 }
 
 /// Checks of the patterns that ended streams played.
@@ -281,6 +305,7 @@ impl Streams {
             rtp_packets_reordered: counted.rtp_reordered,
             rtp_packets_duplicate: counted.rtp_duplicates,
             rtp_packets_wrong_payload_type: counted.rtp_wrong_payload_type,
+            crosstalk: (counted.legs_marked > 0).then(|| Crosstalk::of(counted)),
             patterns: (counted.patterns_checked > 0).then(|| Patterns::of(counted)),
             ssrc_changes: counted.ssrc_changes,
             loss_ratio: counted.loss_share(),

@@ -150,6 +150,8 @@ families! {
         "Ended calls in which only one side heard the other.";
     RTP_SILENT Counter "gossipper_rtp_streams_silent_total" ["engine"]
         "Ended calls in which neither side heard the other.";
+    RTP_CROSSTALK Counter "gossipper_rtp_streams_crosstalk_total" ["engine"]
+        "Ended calls in which watermarks showed that one side heard another call.";
     RTP_SENT Counter "gossipper_rtp_packets_sent_total" ["engine"]
         "RTP packets sent.";
     RTP_RECEIVED Counter "gossipper_rtp_packets_received_total" ["engine"]

@@ -12,6 +12,7 @@ use crate::stats::{
 /// Families of one plain counter each, with its name among [`MediaCounters::NAMES`].
 const PLAIN: &[(&Family, &str, Figure<MediaCounters>)] = &[
     (&RTP_SILENT, "silent_calls", |c| c.silent_calls),
+    (&RTP_CROSSTALK, "legs_crosstalk", |c| c.legs_crosstalk),
     (&RTP_SENT, "rtp_packets_sent", |c| c.rtp_packets_sent),
     (&RTP_RECEIVED, "rtp_packets_received", |c| c.rtp_packets_received),
     (&RTP_BYTES_SENT, "rtp_octets_sent", |c| c.rtp_octets_sent),
@@ -146,6 +147,8 @@ mod tests {
         ("patterns_checked", "of interest where a check failed, in the summary"),
         ("pattern_packets_checked", "of interest where a check failed, in the summary"),
         ("pattern_packets_bad", "of interest where a check failed, in the summary"),
+        ("legs_marked", "of interest beside cross-talk, in the summary"),
+        ("crosstalk_packets", "of interest for a call, in its record"),
         ("latched", "neither load nor fault"),
         ("bad_descriptions", "calls fail by it, with a reason of their own"),
         ("unreachable", "part of ICMP errors"),
