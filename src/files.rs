@@ -279,16 +279,17 @@ impl Access {
         let results = self.folder(Folder::Results).unwrap_or_default();
         let mut above = results.clone();
         let inner = path.strip_prefix(&results).map_err(|_| outside(&[Folder::Results]))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
         for part in inner.components() {
             let Component::Normal(name) = part else { return Err(outside(&[Folder::Results])) };
-            let flags = OFlags::PATH | OFlags::DIRECTORY;
             let folder = self.open_beneath(&[Folder::Results], &above, flags)?;
             match rustix::fs::mkdirat(&folder, name, Mode::RWXU | Mode::RGRP | Mode::XGRP) {
                 Ok(()) | Err(Errno::EXIST) => above.push(name),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        // What was there before may be a file, or a link.
+        self.open_beneath(&[Folder::Results], &above, flags).map(drop)
     }
 
     /// Checks a file that will later be replaced as a whole.
@@ -517,6 +518,24 @@ mod tests {
     fn assert_refused<T>(result: io::Result<T>) {
         let error = result.err().expect("it is refused");
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+    }
+
+    #[test]
+    fn a_client_makes_folders_below_the_results_only() {
+        let scratch = Scratch::new("folders");
+        let (access, confined) = (scratch.access(), scratch.access().confined());
+        symlink(scratch.join("scenarios"), scratch.join("results/soft")).unwrap();
+        for name in ["x", "scenarios/x", "results/../x", "results/soft", "results/soft/x"] {
+            assert_refused(confined.make_folder(&scratch.join(name)));
+        }
+        assert!(!scratch.join("x").exists() && !scratch.join("scenarios/x").exists());
+        fs::write(scratch.join("results/file"), "").unwrap();
+        assert!(confined.make_folder(&scratch.join("results/file")).is_err());
+        for _ in 0..2 {
+            confined.make_folder(&scratch.join("results/a/b")).unwrap();
+            access.make_folder(&scratch.join("x/y")).unwrap();
+        }
+        assert!(scratch.join("results/a/b").is_dir() && scratch.join("x/y").is_dir());
     }
 
     #[test]

@@ -154,6 +154,8 @@ pub struct CallMedia {
     pub peer_jitter_ns: Option<u64>,
     /// The way of the audio; `None` if the peer signalled no address for it.
     pub path: Option<AudioPath>,
+    /// Packets whose watermarks show that one side hears another call.
+    pub crosstalk_packets: u64,
 }
 
 /// The way of a call's audio.
@@ -173,8 +175,6 @@ pub struct AudioPath {
     pub clock_rate: u32,
     /// Name of its encoding; empty if none was agreed on.
     pub encoding: ShortText<16>,
-    /// Packets whose watermarks show that one side hears another call.
-    pub crosstalk_packets: u64,
 }
 
 /// The check of a pattern that a stream of a call played.

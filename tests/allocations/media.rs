@@ -1,6 +1,7 @@
 //! Once warm, streams cost no allocation: neither packets, nor reports, nor legs that come and go.
 
-use gossipper::media::{LegId, Mode, RtcpInterval};
+use gossipper::media::tap::Form;
+use gossipper::media::{LegId, Medium as _, Mode, Recordings, RtcpInterval};
 use gossipper_uring::SimConfig;
 
 use crate::counter::{counted, so_far};
@@ -25,6 +26,9 @@ fn churn(pair: &mut Pair, open: &mut Vec<[LegId; 2]>, calls: u64, audio: &str) {
         }
         open.push(legs);
         pair.run_for(100 * MS);
+        for end in &mut pair.ends {
+            counted(|| end.media.hand_on_copies(&mut |_| true));
+        }
         if open.len() > 5 {
             for (end, leg) in open.remove(0).into_iter().enumerate() {
                 counted(|| pair.close(end, leg));
@@ -58,6 +62,13 @@ fn streams_allocate_nothing_once_warm() {
         let mut pair = Pair::new(1, SimConfig::default(), |config| {
             config.mode = mode;
             config.rtcp = RtcpInterval::Fixed(50 * MS);
+            // Half of them are recorded, too.
+            config.recordings = (mode == Mode::Shared).then_some(Recordings {
+                audio: Some(Form::Duplex),
+                packets: true,
+                every: 1,
+                only_bad: false,
+            });
         });
         pair.ends.iter_mut().for_each(|end| end.watch = |work| counted(work));
         let mut open = Vec::new();

@@ -106,7 +106,7 @@ fn aliases_keep_the_name_that_was_typed() {
 
 #[test]
 fn options_without_their_part_are_errors_that_name_it() {
-    for (option, part) in [("-record_wav_dir", "record"), ("-pprof", "profiling")] {
+    for (option, part) in [("-pcap-link", "link type"), ("-pprof", "profiling")] {
         let error = error(&["-r", "5", option]);
         assert_eq!(error.label(), "not_in_this_version");
         let message = error.to_string();

@@ -451,7 +451,7 @@ fn options_in_extra_args_are_read_as_on_a_command_line() {
     for (words, at, part) in [
         (json!(["-nonsense"]), "extra_args[0]", "unknown option"),
         (json!(["-aa", "-recv_timeou", "1"]), "extra_args[1]", "did you mean -recv_timeout"),
-        (json!(["-send_media_report"]), "extra_args[0]", "not in this version"),
+        (json!(["-pcap-link"]), "extra_args[0]", "not in this version"),
         (json!(["-rtp_send"]), "extra_args", "-rtp_send needs -rtp_addr HOST:PORT"),
         (json!(["-config-server", "x"]), "extra_args[0]", "gossipper server -config"),
         (json!(["-bg"]), "extra_args[0]", "terminal"),

@@ -189,6 +189,7 @@ mod tests {
     use crate::stats::{HeardVerdict, ShortText};
 
     const MEDIA: CallMedia = CallMedia {
+        crosstalk_packets: 0,
         heard: HeardVerdict::TwoWay,
         packets_sent: 50,
         octets_sent: 8000,
