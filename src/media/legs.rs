@@ -7,6 +7,7 @@ mod ending;
 mod handle;
 mod handshake;
 mod monitor;
+mod ice;
 mod protect;
 mod receive;
 mod record;
@@ -26,7 +27,7 @@ use super::command::{Agreed, Command, Event, LegId, LegSpec, Local, MediaFault, 
 use super::config::{MediaConfig, Mode, RtcpInterval};
 use super::crypto;
 use super::flows::Flows;
-use super::negotiate::{Peer, Side, crypto_lines};
+use super::negotiate::{Peer, Side, crypto_lines, ice_words};
 use super::pattern::{PatternCheck, PatternReport};
 use super::ports::{Order, PortPool};
 use super::protection::Protection;
@@ -92,6 +93,8 @@ pub struct Media {
     handshakes: Handshakes,
     /// The relayed addresses of all sockets, if streams go through a relay.
     relays: Option<Relays>,
+    /// True once a stream had ICE.
+    has_ice: bool,
     /// Streams with a protection.
     protected: usize,
     /// Protections of streams that have ended, to be used again.
@@ -148,6 +151,7 @@ impl Media {
             schedule: Schedule::new(2 * streams_max, now),
             outbox: Outbox::new(streams_max),
             handshakes: Handshakes::default(),
+            has_ice: false,
             protected: 0,
             spare: Vec::new(),
             patterns: Vec::new(),
@@ -299,10 +303,16 @@ impl Media {
             if stream == NONE {
                 continue;
             }
-            let keys = self.describe_keys(stream, crypto::Side::Ours, crypto_lines(&sdp, track)?);
+            let words = ice_words(&sdp, track, self.config.ip)?;
+            let keys = self
+                .describe_keys(stream, crypto::Side::Ours, crypto_lines(&sdp, track)?)
+                .and_then(|()| self.describe_ice(stream, crypto::Side::Ours, words, now));
             self.streams[stream].describe_ours(ours);
             match keys {
-                Ok(()) => self.agree(stream, now),
+                Ok(()) => {
+                    self.place_peer(stream);
+                    self.agree(stream, now);
+                }
                 Err(_) => self.turn_to(stream, Peer::default(), now),
             }
             outcome = outcome.and(keys);
@@ -337,9 +347,12 @@ impl Media {
             if stream == NONE {
                 continue;
             }
+            let words = ice_words(&sdp, track, self.config.ip)?;
             let peer = Peer::read(&sdp, track, self.config.ip)
+                .or_else(|fault| Peer::nowhere(&sdp, track, words.is_some(), fault))
                 .and_then(|peer| self.let_pass(row, peer, now))
-                .and_then(|peer| self.let_protect(stream, peer, &sdp, track));
+                .and_then(|peer| self.let_protect(stream, peer, &sdp, track))
+                .and_then(|peer| self.let_find(stream, peer, words, now));
             self.turn_to(stream, peer.unwrap_or_default(), now);
             outcome = outcome.and(peer.map(drop));
         }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod crypto;
 pub mod digits;
 pub mod dtls;
+pub mod ice;
 pub mod library;
 pub mod pattern;
 pub mod ports;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::command::{Agreed, MediaFault, Track};
 use super::crypto::Lines;
 use super::dtls::Description;
+use super::ice;
 use crate::sip::{Connection, Direction, ENCODINGS, Encoding, Media, Sdp};
 
 /// Formats of a section that are looked at. Offers of browsers have about thirty, of which the
@@ -173,6 +174,19 @@ pub(super) fn crypto_lines(sdp: &Sdp<'_>, track: Track) -> Result<Lines, MediaFa
     Ok(Lines::read(&section).with_dtls(Description::read(sdp, &section)))
 }
 
+/// The words of the section of `track` about ICE.
+///
+/// # Errors
+/// A section that cannot be read.
+pub(super) fn ice_words(
+    sdp: &Sdp<'_>,
+    track: Track,
+    own: IpAddr,
+) -> Result<Option<ice::Description>, MediaFault> {
+    let section = section(sdp, track)?.filter(|section| section.port != 0);
+    Ok(section.and_then(|section| ice::Description::read(sdp, &section, own)))
+}
+
 impl Side {
     /// Reads what our own description says about `track`.
     ///
@@ -226,6 +240,31 @@ impl Peer {
         let ssrcs = section.attribute("ssrc");
         peer.ssrc = ssrcs.filter_map(ssrc).next();
         Ok(peer)
+    }
+}
+
+impl Peer {
+    /// The peer of a description whose address cannot be followed, which does not matter if ICE
+    /// finds another one.
+    ///
+    /// # Errors
+    /// The fault of that address, if there is no ICE.
+    pub(super) fn nowhere(
+        sdp: &Sdp<'_>,
+        track: Track,
+        has_ice: bool,
+        fault: MediaFault,
+    ) -> Result<Self, MediaFault> {
+        let is_of_address = !matches!(fault, MediaFault::Description(_));
+        match section(sdp, track)?.filter(|_| has_ice && is_of_address) {
+            Some(section) => Ok(Self { side: Side::of(&section), ..Self::default() }),
+            None => Err(fault),
+        }
+    }
+
+    /// The same peer at another address.
+    pub(super) fn at(self, address: Option<SocketAddr>) -> Self {
+        Self { rtp: address, rtcp: address, ..self }
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use super::crypto::{CryptoCause, CryptoFault, Keys, Lines, Side};
 use super::dtls::{self, Keying, Role};
+use super::ice::Ice;
 use super::srtp::{SrtpFault, SrtpReceiver, SrtpSender};
 
 /// The state of a stream's protection.
@@ -21,6 +22,8 @@ pub(super) struct Protection {
     channel: Option<Channel>,
     /// The handshake, of a stream that gets its keys by one.
     pub(super) keying: Option<Keying>,
+    /// The way to the peer's address. It is kept here since only protected streams have one.
+    pub(super) ice: Option<Box<Ice>>,
     /// True once the keys of the channel were given out for a log.
     is_logged: bool,
     /// The last datagram of DTLS that came before the peer's description: signalling may take a

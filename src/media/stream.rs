@@ -7,6 +7,7 @@ use gossipper_uring::TxOrder;
 use super::codec::law;
 use super::command::Track;
 use super::crypto::Keys;
+use super::ice::Ice;
 use super::negotiate::{Agreement, Peer, Side};
 use super::protection::Protection;
 use super::quality::{self, Buffer, DigitReceiver, Format, Sound};
@@ -172,6 +173,23 @@ impl Stream {
         if let Some(protection) = &mut self.protection {
             protection.take(keys);
         }
+        self.aim();
+    }
+
+    /// The way to the peer's address, of a protected stream whose descriptions ask for ICE.
+    pub(super) fn ice(&self) -> Option<&Ice> {
+        self.protection.as_ref()?.ice.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn ice_mut(&mut self) -> Option<&mut Ice> {
+        self.protection.as_mut()?.ice.as_deref_mut()
+    }
+
+    /// Lets the peer be at another address, that of its description not regarded.
+    pub(super) fn move_peer(&mut self, address: Option<SocketAddr>) {
+        (self.theirs.rtp, self.theirs.rtcp) = (address, address);
+        self.latched = None;
         self.aim();
     }
 
@@ -341,7 +359,8 @@ impl Stream {
     pub(super) fn next_matter_ns(&self) -> u64 {
         let report_ns = self.reports.map_or(u64::MAX, |reports| reports.next_ns());
         let check_ns = self.check.map_or(u64::MAX, |check| check.until_ns);
-        report_ns.min(check_ns).min(self.next_step_ns())
+        let ice_ns = self.ice().map_or(u64::MAX, Ice::next_ns);
+        report_ns.min(check_ns).min(self.next_step_ns()).min(ice_ns)
     }
 
     /// The time at which a step of its handshake is due.

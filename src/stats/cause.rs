@@ -181,7 +181,8 @@ causes! {
         BlockedTarget = "blocked_target",
         /// No port of media was free for the call.
         NoMediaPort = "no_media_port",
-        /// A session description cannot be followed, or media cannot do what an action asks for.
+        /// A session description cannot be followed, ICE found no address, or media cannot do what
+        /// an action asks for.
         MediaFailed = "media_failed",
         /// The keys of SRTP in both session descriptions do not fit or are missing, a handshake of
         /// DTLS gave none, or the peer asked for SRTP where `-media_reject_srtp` refuses it.

@@ -384,7 +384,8 @@ pub enum MediaMeasure {
     /// RTP packets received in an ended call that sent RTP or was to receive some; one is recorded
     /// as 1 us.
     CallPackets,
-    /// Time from both descriptions of a stream to its keys by DTLS, with the checks of ICE.
+    /// Time from the address of a stream's peer, which ICE may have had to find, to the keys by
+    /// DTLS.
     Handshake,
 }
 

@@ -1,20 +1,21 @@
 //! Two medias whose session descriptions ask for keys by DTLS.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gossipper::media::dtls::Identity;
 use gossipper::media::{
-    Command, Event, Heard, LegId, MediaConfig, MediaFault, Medium, Mode, RtcpInterval,
+    Command, Event, Gate, Heard, LegId, MediaConfig, MediaFault, Medium, Mode, RtcpInterval, Track,
 };
 use gossipper::stats::{
     HandshakeFault, MediaHistograms, MediaMeasure, SrtpFault, StrayCause, UnsentCause,
 };
 use gossipper_uring::{Driver, RxClass, SimConfig, SocketSpec, TxOrder};
 
-use crate::harness::pair::{Pair, play, tone};
+use crate::harness::pair::{IPS, Pair, play, tone};
 use crate::harness::{MS, SECOND};
 
 /// A datagram on the wire, with the time at which it left.
@@ -25,6 +26,8 @@ struct Sides {
     pair: Pair,
     identities: [Arc<Identity>; 2],
     wire: Wire,
+    /// Addresses that something was sent to.
+    to: Rc<RefCell<Vec<SocketAddr>>>,
 }
 
 impl Sides {
@@ -38,10 +41,13 @@ impl Sides {
         });
         let wire: Wire = Rc::default();
         let tap = Rc::clone(&wire);
-        pair.net.set_tap(Box::new(move |now, _, _, payload| {
+        let to: Rc<RefCell<Vec<SocketAddr>>> = Rc::default();
+        let targets = Rc::clone(&to);
+        pair.net.set_tap(Box::new(move |now, _, to, payload| {
             tap.borrow_mut().push((now, payload.to_vec()));
+            targets.borrow_mut().push(to);
         }));
-        Self { pair, identities, wire }
+        Self { pair, identities, wire, to }
     }
 
     /// The description of a side, with a word about its role.
@@ -209,7 +215,7 @@ fn descriptions_that_do_not_go_together_are_refused() {
 fn noise_and_floods_are_counted_and_harm_no_call() {
     let mut sides = Sides::new(37, SimConfig::default(), |_| {});
     let legs = sides.connect(1, |_, sdp| sdp);
-    let victim = sides.pair.ends[0].media.local(legs[0], gossipper::media::Track::Audio).unwrap();
+    let victim = sides.pair.ends[0].media.local(legs[0], Track::Audio).unwrap();
     // From the peer's own address, and from another host.
     let foreign = "192.0.2.99:7000".parse().unwrap();
     let spec = |local| SocketSpec {
@@ -275,4 +281,70 @@ fn a_burst_of_calls_takes_few_steps_in_each_millisecond() {
     // A step of each of two sides sends two datagrams at most.
     let most = *by_tick.values().max().unwrap();
     assert!((8..=64).contains(&most), "{most}");
+}
+
+/// The words of a side about ICE, with candidates.
+fn ice(letter: &str, candidates: &[&str]) -> String {
+    let lines = candidates.iter().map(|at| format!("a=candidate:1 1 UDP 9 {at} typ host\r\n"));
+    let lines: String = lines.collect();
+    format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n{lines}", letter.repeat(4), letter.repeat(24))
+}
+
+/// A gate that lets nothing pass but the hosts of the test.
+#[derive(Debug)]
+struct Inside;
+
+impl Gate for Inside {
+    fn lets_pass(&self, to: SocketAddr, _: u64) -> bool {
+        IPS.contains(&to.ip())
+    }
+}
+
+#[test]
+fn candidates_that_may_not_be_sent_to_get_no_checks() {
+    let mut sides =
+        Sides::new(40, SimConfig::default(), |config| config.gate = Some(Arc::new(Inside)));
+    let now = sides.pair.net.now();
+    let legs = [0, 1].map(|end| sides.pair.ends[end].open(1, now));
+    let port = sides.pair.ends[1].media.local(legs[1], Track::Audio).unwrap().rtp.port();
+    let own = format!("192.0.2.2 {port}");
+    let offer = sides.sdp(0, legs[0], "actpass") + &ice("a", &[]);
+    let answer = sides.sdp(1, legs[1], "active") + &ice("b", &["198.51.100.7 4000", &own]);
+    let only_outside = sides.sdp(1, legs[1], "active") + &ice("c", &["198.51.100.7 4000"]);
+    let ends = &mut sides.pair.ends;
+    ends[0].media.local_description(legs[0], offer.as_bytes(), now).unwrap();
+    ends[1].media.remote_description(legs[1], offer.as_bytes(), now).unwrap();
+    ends[1].media.local_description(legs[1], answer.as_bytes(), now).unwrap();
+    ends[0].media.remote_description(legs[0], answer.as_bytes(), now).unwrap();
+    for (end, leg) in legs.into_iter().enumerate() {
+        sides.pair.ends[end].media.answered(leg, now);
+        sides.pair.act(end, leg, play(&tone()));
+    }
+    sides.pair.run_for(2 * SECOND);
+    let counters = sides.pair.ends[0].counters();
+    assert_eq!(counters.handshake_faults.count(HandshakeFault::IceBlocked), 1);
+    assert_eq!((counters.handshakes, counters.handshake_faults.total()), (1, 1));
+    assert!(sides.to.borrow().iter().all(|to| IPS.contains(&to.ip())));
+    let now = sides.pair.net.now();
+    let media = &mut sides.pair.ends[0].media;
+    let told = media.remote_description(legs[0], only_outside.as_bytes(), now);
+    assert_eq!(told, Err(MediaFault::BlockedTarget));
+    assert_eq!(sides.pair.close(0, legs[0]).heard, Heard::TwoWay);
+}
+
+#[test]
+fn a_peer_whose_address_is_not_found_fails_the_call_and_gets_no_media() {
+    let mut sides = Sides::new(41, SimConfig::default(), |_| {});
+    let now = sides.pair.net.now();
+    let [leg, other] = [0, 1].map(|end| sides.pair.ends[end].open(1, now));
+    let offer = sides.sdp(0, leg, "actpass") + &ice("a", &[]);
+    // The peer is where nobody answers, and sends no check either.
+    let answer = sides.sdp(1, other, "active") + &ice("b", &["192.0.2.9 4002"]);
+    let media = &mut sides.pair.ends[0].media;
+    media.local_description(leg, offer.as_bytes(), now).unwrap();
+    media.remote_description(leg, answer.as_bytes(), now).unwrap();
+    sides.pair.act(0, leg, play(&tone()));
+    sides.pair.run_for(12 * SECOND);
+    assert_eq!(sides.failures(0), [HandshakeFault::IceTimedOut]);
+    assert_eq!(sides.pair.close(0, leg).packets_sent, 0);
 }

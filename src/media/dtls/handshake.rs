@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, DtlsCertificate, Output};
+use ring::hmac;
+use ring::rand::SystemRandom;
 
 use super::description::{Fingerprints, Role};
 use super::{fingerprint, keys, provider, self_signed};
 use crate::media::crypto::Keys;
+use crate::sip::base64;
 use crate::stats::HandshakeFault;
 
 /// Time to the first repetition of a flight. Media waits for the keys, and RFC 9147 section 5.8.1
@@ -29,9 +32,20 @@ pub struct Identity {
     certificate: DtlsCertificate,
     fingerprint: String,
     config: Arc<Config>,
+    /// The key of the secrets of ICE.
+    secret: hmac::Key,
     /// The moment at which the clock of the workers showed 0, or any other one: only distances
     /// count.
     origin: Instant,
+}
+
+/// The secrets of a leg for ICE (RFC 8839 section 5.4), in base64.
+#[derive(Clone, Copy)]
+pub struct IceSecrets {
+    /// The user fragment.
+    pub ufrag: [u8; 8],
+    /// The password.
+    pub password: [u8; 24],
 }
 
 /// The reason why a run has no identity.
@@ -60,12 +74,27 @@ impl Identity {
             .build()
             .map_err(|error| IdentityError { what: error.to_string() })?;
         let fingerprint = fingerprint(&certificate.certificate);
-        Ok(Self { certificate, fingerprint, config: Arc::new(config), origin })
+        let secret = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new());
+        let secret = secret.map_err(no_random)?;
+        Ok(Self { certificate, fingerprint, config: Arc::new(config), secret, origin })
     }
 
     /// The fingerprint of the certificate, as session descriptions have it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The moment from which times are counted.
+    pub fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    /// The secrets of ICE of the leg `number`: nobody can guess them, and nothing need be kept.
+    pub fn ice_secrets(&self, number: [u64; 2]) -> IceSecrets {
+        let [high, low] = number.map(u64::to_be_bytes);
+        let code = hmac::sign(&self.secret, [high, low].as_flattened());
+        let code = code.as_ref();
+        IceSecrets { ufrag: base64::array(&code[..6]), password: base64::array(&code[6..24]) }
     }
 
     fn instant(&self, now: u64) -> Instant {

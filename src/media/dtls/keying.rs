@@ -64,6 +64,11 @@ impl Keying {
         }
     }
 
+    /// Our role.
+    pub(in crate::media) fn role(&self) -> Role {
+        self.role
+    }
+
     /// True if it gave keys.
     pub(in crate::media) fn has_keys(&self) -> bool {
         self.has_keys

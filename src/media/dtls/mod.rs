@@ -18,7 +18,7 @@ use super::srtp::{MasterKey, Suite};
 
 pub use certificate::{fingerprint, self_signed};
 pub use description::{Description, Fingerprints, Role, Setup};
-pub use handshake::{Handshake, Identity, IdentityError, Progress};
+pub use handshake::{Handshake, IceSecrets, Identity, IdentityError, Progress};
 pub(super) use keying::Keying;
 pub use provider::provider;
 

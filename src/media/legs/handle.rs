@@ -8,6 +8,7 @@ use gossipper_uring::TxArena;
 use super::super::border::{Medium, MediumEffect, MediumInput};
 use super::super::command::{Agreed, Command, LegId, LegSpec, Local, MediaFault, Opening, Track};
 use super::super::config::MediaConfig;
+use super::super::dtls::Role;
 use super::super::report::LegReport;
 use super::{Media, SeenReport};
 use crate::stats::{MediaCounters, MediaHistograms};
@@ -88,6 +89,11 @@ impl MediaHandle {
         now: u64,
     ) -> Result<(), MediaFault> {
         self.media.borrow_mut().act(leg, track, command, now)
+    }
+
+    /// See [`Media::role`].
+    pub fn role(&self, leg: LegId, track: Track) -> Option<Role> {
+        self.0.borrow().role(leg, track)
     }
 
     /// See [`Media::log_keys`].

@@ -10,10 +10,10 @@ use gossipper_uring::{TxArena, TxOrder};
 
 use super::send::NO_STREAM;
 use super::{Media, NONE};
-use crate::media::command::{Event, MediaFault};
+use crate::media::command::{Event, LegId, MediaFault, Track};
 use crate::media::config::Mode;
 use crate::media::crypto::{CryptoCause, CryptoFault, Keys, Lines, Side};
-use crate::media::dtls::Progress;
+use crate::media::dtls::{Keying, Progress, Role};
 use crate::media::negotiate::Peer;
 use crate::media::protection::Early;
 use crate::media::schedule::TICK_NS;
@@ -73,6 +73,17 @@ impl Handshakes {
 }
 
 impl Media {
+    /// The fingerprint of our certificate, as descriptions have it; `None` if the run has none.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.config.identity.as_ref().map(|identity| identity.fingerprint())
+    }
+
+    /// Our role in the handshake of a track; `None` if there is none yet.
+    pub fn role(&self, leg: LegId, track: Track) -> Option<Role> {
+        let protection = self.streams[self.stream(leg, track)?].protection.as_ref()?;
+        protection.keying.as_ref().map(Keying::role)
+    }
+
     /// The words of a section about keys, as far as the run can follow them.
     ///
     /// # Errors
@@ -110,11 +121,13 @@ impl Media {
         if row == NONE {
             return self.stray(StrayCause::AfterEnd);
         }
+        // The peer may know before us which address of ours works.
+        let is_nowhere = self.streams[row].peer_address().is_none();
         let Some(protection) = &mut self.streams[row].protection else {
             return self.stray(StrayCause::OtherProtocol);
         };
         let came = Early { source, datagram: payload.into() };
-        if protection.awaits_peer() {
+        if protection.awaits_peer() || protection.keying.is_some() && is_nowhere {
             protection.early = Some(came);
             return;
         }

@@ -53,6 +53,9 @@ impl Media {
             Ok(Protocol::Dtls) if self.protected > 0 && !is_rtcp_port => {
                 self.on_dtls((pair, source), payload, now);
             }
+            Ok(Protocol::Stun) if self.has_ice && !is_rtcp_port => {
+                self.on_stun((pair, source), payload, now, tx);
+            }
             Ok(Protocol::Stun | Protocol::Zrtp | Protocol::Dtls | Protocol::TurnChannel) => {
                 self.stray(StrayCause::OtherProtocol);
             }

@@ -320,6 +320,7 @@ impl Media {
         if is_due && tx.free() > reserve {
             self.send_report(row, now, tx);
         }
+        self.pass_time_of_ice(row, now, tx);
         if self.streams[row].next_step_ns() <= now {
             self.queue_step(row, None);
         }

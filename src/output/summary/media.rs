@@ -156,12 +156,12 @@ pub struct Streams {
     pub worst_calls: Vec<BadCall>,
 }
 
-/// Handshakes of DTLS, with the checks of ICE before them.
+/// Handshakes of DTLS, and what went wrong with them and with ICE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Handshakes {
     /// Handshakes that gave keys.
     pub completed: u64,
-    /// From both descriptions of a stream to its keys; `null` until measured.
+    /// From the address of the peer to the keys; `null` until measured.
     pub duration: Option<Durations>,
     /// Streams that got no keys or no address, and datagrams that were dropped, by cause.
     pub faults: BTreeMap<String, u64>,

@@ -211,7 +211,7 @@ families! {
     RTCP_ROUND_TRIP Histogram "gossipper_rtcp_round_trip_seconds" ["engine"]
         "Round trips to peers by RTCP.";
     DTLS_DURATION Histogram "gossipper_dtls_handshake_seconds" ["engine"]
-        "Time from both descriptions of a stream to its keys by DTLS, with the checks of ICE.";
+        "Time from the address of a stream's peer, which ICE may have had to find, to the keys by DTLS.";
     RTP_SEND_LAG Histogram "gossipper_rtp_send_lag_seconds" ["engine"]
         "Difference between the planned and the actual time of an RTP packet: the generator's own error.";
 
