@@ -6,8 +6,8 @@
 mod ending;
 mod handle;
 mod handshake;
-mod monitor;
 mod ice;
+mod monitor;
 mod protect;
 mod receive;
 mod record;

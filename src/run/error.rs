@@ -103,6 +103,14 @@ pub enum RunError {
         /// The source and the reason.
         what: String,
     },
+    /// A scenario has streams that cannot share a port.
+    #[error(
+        "scenario {scenario}: streams that get their keys by DTLS need a port each\n  hint: leave out -rtp_shared"
+    )]
+    SharedPort {
+        /// The name of the scenario.
+        scenario: String,
+    },
     /// The certificate of DTLS cannot be made.
     #[error(
         "{what}\n  hint: the kernel gives random numbers by getrandom(2), which a sandbox may refuse"

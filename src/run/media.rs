@@ -160,6 +160,11 @@ pub(super) fn plan(
         gate_for_sent: engine.data.gate_for_sent.clone(),
         ..MediaConfig::new(bound_ip(engine.environment.media_ip, notices))
     };
+    if let Some(program) = programs.all().find(|program| program.shakes_hands)
+        && media.mode == Mode::Shared
+    {
+        return Err(RunError::SharedPort { scenario: program.name.clone() });
+    }
     if media.mode == Mode::Ports {
         let identity = Identity::new(Instant::now());
         let identity = identity.map_err(|error| RunError::Dtls { what: error.to_string() })?;

@@ -8,7 +8,7 @@ use super::media_action::MediaAction;
 use super::program::{
     Action, Duration, Keep, Optional, Program, SearchIn, Step, StepKind, VariableRef,
 };
-use super::template::{Field, Template};
+use super::template::{Field, Template, WebrtcField};
 
 /// Tells whether the step assigns a global or user variable.
 pub(super) fn writes_shared(step: &Step) -> bool {
@@ -48,6 +48,13 @@ pub(super) fn writes_shared(step: &Step) -> bool {
     })
 }
 
+/// Fills in whether a program reads the route set of its dialogs.
+pub(super) fn fill_routes(program: &mut Program) {
+    let is_of_route = |field: &Field| matches!(field, Field::Routes | Field::NextUrl);
+    let reads = program.templates().flat_map(Template::fields).any(is_of_route);
+    program.reads_route_set = reads;
+}
+
 /// Fills in what a program needs of media.
 pub(super) fn fill_media(program: &mut Program) {
     let actions = || program.steps.iter().flat_map(|step| &step.actions);
@@ -63,12 +70,15 @@ pub(super) fn fill_media(program: &mut Program) {
     let plays_video = media().any(|action| action.track() == Some(MediaTrack::Video));
     let has_video_port = has_field(|field| matches!(field, Field::VideoPort(_)));
     let names_source = has_field(|field| matches!(field, Field::AudioSsrc));
-    let uses_media =
-        media().next().is_some() || negotiates || names_source || program.digits.is_some();
+    let shakes_hands = has_field(|field| matches!(field, Field::Webrtc(_)));
+    let uses_media = media().next().is_some() || negotiates || program.digits.is_some();
+    let uses_media = uses_media || names_source || shakes_hands;
     let has_media_ports = negotiates
+        || shakes_hands
         || has_video_port
         || has_field(|field| matches!(field, Field::MediaPort(_) | Field::AutoMediaPort(_)));
     program.uses_media = uses_media;
+    program.shakes_hands = shakes_hands;
     program.has_media_ports = has_media_ports;
     program.wants_video = plays_video || has_video_port;
 }
@@ -171,7 +181,8 @@ fn reads(template: &Template) -> Keep {
             | Field::AudioCodec
             | Field::AudioRtpMap
             | Field::AudioFmtp
-            | Field::AudioSdp(_) => keep.message = true,
+            | Field::AudioSdp(_)
+            | Field::Webrtc(WebrtcField::Answer) => keep.message = true,
             // Every keyword is named here, so that a new one is not forgotten.
             Field::Service
             | Field::RemoteIp
@@ -192,6 +203,7 @@ fn reads(template: &Template) -> Keep {
             | Field::AudioSsrc
             | Field::CryptoKey { .. }
             | Field::AutoMediaPort(_)
+            | Field::Webrtc(_)
             | Field::Pid
             | Field::SippVersion
             | Field::Users

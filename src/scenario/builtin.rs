@@ -108,13 +108,6 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)
 }
 
-const WEBRTC: &str = "WebRTC";
-
-/// Built-ins of SIPp and of the laboratory that this version lacks, with the missing part that each
-/// waits for.
-const LATER: &[(&str, &str)] =
-    &[("invite_media_savpf", "SRTP with DTLS"), ("webrtc_uac", WEBRTC), ("webrtc_uas", WEBRTC)];
-
 /// Compiles the built-in scenario of that name, with the `-key` names and values.
 ///
 /// # Errors
@@ -140,18 +133,10 @@ pub fn find_builtin(name: &str) -> Result<&'static Builtin, ScenarioError> {
         rest.len()
     );
     let nowhere = Position::default();
-    let fault = match LATER.iter().find(|(known, _)| *known == name) {
-        Some((_, why)) => {
-            Fault::later(nowhere, format_args!("the built-in scenario \"{name}\""), why)
-                .hint(available)
-        }
-        None => {
-            let fault = Fault::new(nowhere, format!("no built-in scenario \"{name}\""));
-            match nearest(name, names.into_iter()) {
-                Some(best) => fault.hint(format!("did you mean \"{best}\"? {available}")),
-                None => fault.hint(format!("{available}; a file is loaded with -sf")),
-            }
-        }
+    let fault = Fault::new(nowhere, format!("no built-in scenario \"{name}\""));
+    let fault = match nearest(name, names.into_iter()) {
+        Some(best) => fault.hint(format!("did you mean \"{best}\"? {available}")),
+        None => fault.hint(format!("{available}; a file is loaded with -sf")),
     };
     Err(fault.in_source(""))
 }

@@ -13,7 +13,6 @@ use super::program::{
     ScreenRow, Step, StepKind, VariableRef,
 };
 use super::resources::Resources;
-use super::template::{Field, Template};
 use super::transactions::NamedTransactions;
 use super::xml::{Attribute, Document, Element};
 use super::{action, commands, decode, messages};
@@ -63,9 +62,7 @@ pub(super) fn compile(
         return None;
     }
     let attributes = Attributes::new(root, sink);
-    if let Err(fault) = attributes.later("webrtc", "WebRTC") {
-        sink.error(fault);
-    }
+    let is_webrtc = attributes.boolean("webrtc").unwrap_or(false);
     let name = scenario_name(&attributes, fallback_name);
     attributes.finish();
     no_text(root, sink);
@@ -80,7 +77,9 @@ pub(super) fn compile(
     // A document that is not whole cannot show which elements are missing, so that no program is
     // made.
     let program = if document.is_whole { compiler.finish(root, name) } else { None };
-    program.filter(|_| sink.errors() == 0)
+    let program = program.filter(|_| sink.errors() == 0)?;
+    let uses_media = program.uses_media || is_webrtc;
+    Some(Program { uses_media, shakes_hands: program.shakes_hands || is_webrtc, ..program })
 }
 
 /// The name that reports, files of numbers and metrics show.
@@ -525,16 +524,13 @@ impl<'k> Compiler<'k> {
             reads_route_set: false,
             sources: self.table.sources,
             uses_media: false,
+            shakes_hands: false,
             wants_video: false,
             has_media_ports: false,
             digits,
             is_sent: false,
         };
-        let reads_route_set = program
-            .templates()
-            .flat_map(Template::fields)
-            .any(|field| matches!(field, Field::Routes | Field::NextUrl));
-        program.reads_route_set = reads_route_set;
+        super::analysis::fill_routes(&mut program);
         checks::challenges(&program, self.sink);
         super::analysis::fill_media(&mut program);
         super::analysis::fill_keeps(&mut program);

@@ -5,7 +5,7 @@ use super::decode;
 use super::error::{Fault, Position};
 use super::names::DIGITS;
 use super::program::VariableRef;
-use super::template::{Builder, Field, HeaderPart, LastHeaderPart, Template};
+use super::template::{Builder, Field, HeaderPart, LastHeaderPart, Template, WebrtcField};
 use super::text::Text;
 
 /// Longest text with the values of its `-key` names; no transport carries more.
@@ -27,11 +27,7 @@ enum Kind {
     Number(fn(i64) -> Field),
     /// The digits that the call has received.
     Digits,
-    /// SIPp has it; this version does not, for the reason given.
-    Later(&'static str),
 }
-
-const WEBRTC: &str = "WebRTC";
 
 /// Every keyword without arguments of its own; `[$var]`, `[last_*]`, `[fill]` and `-key` names are
 /// resolved separately.
@@ -50,10 +46,11 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("contact_transport", Kind::Plain(Field::Transport)),
     ("cseq", Kind::Number(Field::Cseq)),
     ("date", Kind::Plain(Field::Date)),
+    ("dtls_fingerprint", Kind::Plain(Field::Webrtc(WebrtcField::Fingerprint))),
     ("dtmf_digits", Kind::Digits),
     ("dynamic_id", Kind::Plain(Field::DynamicId)),
-    ("ice_pwd", Kind::Later(WEBRTC)),
-    ("ice_ufrag", Kind::Later(WEBRTC)),
+    ("ice_pwd", Kind::Plain(Field::Webrtc(WebrtcField::IcePwd))),
+    ("ice_ufrag", Kind::Plain(Field::Webrtc(WebrtcField::IceUfrag))),
     ("last_cseq_number", Kind::Number(Field::LastCseqNumber)),
     ("last_message", Kind::Plain(Field::LastMessage)),
     ("last_Request_URI", Kind::Plain(Field::LastRequestUri)),
@@ -84,8 +81,8 @@ const KEYWORDS: &[(&str, Kind)] = &[
     ("transport", Kind::Plain(Field::Transport)),
     ("userid", Kind::Plain(Field::UserId)),
     ("users", Kind::Plain(Field::Users)),
-    ("webrtc_answer", Kind::Later(WEBRTC)),
-    ("webrtc_offer", Kind::Later(WEBRTC)),
+    ("webrtc_answer", Kind::Plain(Field::Webrtc(WebrtcField::Answer))),
+    ("webrtc_offer", Kind::Plain(Field::Webrtc(WebrtcField::Offer))),
 ];
 
 /// Keywords with arguments or a varying name, as documentation writes them.
@@ -105,10 +102,7 @@ const WRITTEN: &[(&str, Option<&str>)] = &[
 
 /// The keywords; those that are refused come with the missing part that they wait for.
 pub(super) fn names() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
-    let fixed = KEYWORDS.iter().map(|(name, kind)| match kind {
-        Kind::Later(why) => (*name, Some(*why)),
-        Kind::Plain(_) | Kind::Number(_) | Kind::Digits => (*name, None),
-    });
+    let fixed = KEYWORDS.iter().map(|(name, _)| (*name, None));
     fixed.chain(WRITTEN.iter().copied())
 }
 
@@ -427,9 +421,6 @@ fn listed(
     builder: &mut Builder,
 ) -> Result<(), Fault> {
     let Written { content, word, name, offset, position } = written;
-    if let Kind::Later(what) = kind {
-        return Err(later(position, content, what));
-    }
     written.takes_no_arguments(known)?;
     if name.len() + offset_len(word, name) < word.len() {
         let fault = Fault::new(position, format!("[{content}] with more than one offset"));
@@ -448,7 +439,6 @@ fn listed(
             builder.field(field.clone());
         }
         Kind::Digits => builder.field(Field::Variable(names.variable(DIGITS, position)?)),
-        Kind::Later(_) => {}
     }
     Ok(())
 }
@@ -552,10 +542,6 @@ fn trunk_text(word: &str) -> Option<&'static str> {
         "trunk_pai" | "trunk_provider" | "trunk_extra" => Some(""),
         _ => None,
     }
-}
-
-fn later(position: Position, content: &str, what: &str) -> Fault {
-    Fault::later(position, format_args!("[{content}]"), what)
 }
 
 /// Tells whether `name` is a token of RFC 3261 section 25.1, as methods and header names are.

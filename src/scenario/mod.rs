@@ -45,6 +45,7 @@ pub use program::*;
 pub use resources::{Resources, TableInfo};
 pub use template::{
     Authentication, Field, HeaderPart, Injected, LastHeaderPart, Part, REQUEST_URI, Row, Template,
+    WebrtcField,
 };
 
 /// Compiles the text of a scenario file, which [`decode()`] returns.

@@ -76,6 +76,8 @@ pub struct Program {
     pub sources: Vec<SourceSpec>,
     /// True if calls have media: some action or text needs it.
     pub uses_media: bool,
+    /// True if its streams get their keys by DTLS, as those of WebRTC do.
+    pub shakes_hands: bool,
     /// True if calls with media have a stream of video too.
     pub wants_video: bool,
     /// True if some message has a port of media.

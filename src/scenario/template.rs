@@ -94,6 +94,8 @@ pub enum Field {
         /// True to repeat the last key.
         again: bool,
     },
+    /// A keyword of DTLS, ICE or WebRTC
+    Webrtc(WebrtcField),
     /// `[auto_media_port]`: base + 4 per call, modulo 10,000
     AutoMediaPort(i64),
     /// `[pid]`
@@ -155,6 +157,21 @@ pub enum Field {
     Authentication(Box<Authentication>),
     /// `[tdmmap]`: the call's circuit
     Circuit,
+}
+
+/// A keyword of DTLS, ICE or WebRTC, whose value comes from the media of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebrtcField {
+    /// `[dtls_fingerprint]`: fingerprint of our certificate (RFC 8122)
+    Fingerprint,
+    /// `[ice_ufrag]`: user fragment of the call (RFC 8839 section 5.4)
+    IceUfrag,
+    /// `[ice_pwd]`: its password
+    IcePwd,
+    /// `[webrtc_offer]`: a whole description that a browser can answer
+    Offer,
+    /// `[webrtc_answer]`: the whole answer to the offer in the last received message
+    Answer,
 }
 
 /// Part that a keyword takes out of a header of the last received message.

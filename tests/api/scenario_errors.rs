@@ -49,7 +49,7 @@ fn files_that_are_no_scenario() {
         ("¶<scenario>\n", "never closed"),
         ("<scenario><send>A b</send></scenario>\n¶<scenario/>", "second root"),
         ("¶<scenario/>", "neither a <send> nor a <recv>"),
-        ("<scenario ¶webrtc=\"true\"><send>A b</send></scenario>", "WebRTC"),
+        ("<scenario ¶webrtc=\"maybe\"><send>A b</send></scenario>", "neither true nor false"),
     ] {
         let error = refuse(text);
         assert!(error.message.contains(message), "{text}: {error}");
@@ -170,7 +170,7 @@ fn messages() {
         ("<send><![CDATA[A ¶[file name=a]]]></send>", "no files can be read here", ""),
         ("<send><![CDATA[A ¶[cryptotag3audio]]]></send>", "unknown keyword", ""),
         ("<send><![CDATA[A ¶[cryptotag1audio+1]]]></send>", "takes no offset", ""),
-        ("<send><![CDATA[A ¶[webrtc_offer]]]></send>", "not supported in this version", ""),
+        ("<send><![CDATA[A ¶[webrtc_offer x]]]></send>", "takes no arguments", ""),
         ("<send><![CDATA[A ¶[$x]]]></send>", "used only once", "Reference"),
         ("<send><![CDATA[A ¶[$]]]></send>", "not a variable name", ""),
         ("<send><![CDATA[A\n¶[len][len][len][len][len]]]></send>", "[len]", ""),
@@ -372,6 +372,7 @@ fn the_whole_text_of_an_error() {
          built-in scenarios are uac, uas, regexp, branchc, branchs, options, management, \
          ooc_default, ooc_dummy, 3pcc-C-A, 3pcc-C-B, 3pcc-A, 3pcc-B, invite_media, \
          invite_media_scale, invite_media_early, invite_media_early_180, uac_pcap, uac_dtmf, \
-         uac_dtmf_info, uac_media, uas_media, and 50 of the laboratory, such as one_way"
+         uac_dtmf_info, uac_media, uas_media, invite_media_savpf, webrtc_uac, webrtc_uas, and 50 of the \
+         laboratory, such as one_way"
     );
 }

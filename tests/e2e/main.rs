@@ -53,6 +53,7 @@ mod streams; // TCP, TLS and WebSocket
 mod third_party; // third-party call control
 mod transcript; // whole calls, byte for byte, under every driver
 mod turn; // media through a relay
+mod webrtc; // DTLS and ICE: both ends ours, and a browser
 mod workers; // several workers on one port; `-t un`
 
 // The daemon and its API.

@@ -17,17 +17,17 @@ const PLAYED: [&str; 4] = ["G722", "PCMA", "opus", "PCMU"];
 const OPUS_PARAMS: &[u8] = b"minptime=10;useinbandfec=1";
 
 /// The audio that an answer chooses.
-struct Chosen<'m> {
+pub(super) struct Chosen<'m> {
     payload_type: u8,
     encoding: &'static Encoding,
     params: &'m [u8],
     /// The section of the offer; `None` without an offer.
-    offered: Option<Media<'m>>,
+    pub(super) offered: Option<Media<'m>>,
 }
 
 impl<'m> Chosen<'m> {
     /// The audio of an answer to the offer in `body`.
-    fn from_offer(body: &'m [u8]) -> Option<Self> {
+    pub(super) fn from_offer(body: &'m [u8]) -> Option<Self> {
         let offered = audio_of(&Sdp::parse(body).ok()?)?;
         let chosen = offered.formats().find_map(|format| playable(&offered, format));
         let (payload_type, encoding) = chosen.or_else(Self::usual)?;
@@ -36,18 +36,24 @@ impl<'m> Chosen<'m> {
         Some(Self { payload_type, encoding, params, offered: Some(offered) })
     }
 
+    /// True for the section of the offer that this audio is chosen from.
+    pub(super) fn is_of(&self, section: &Media<'_>) -> bool {
+        let port = self.offered.as_ref().map(|offered| offered.port);
+        section.kind == b"audio" && Some(section.port) == port
+    }
+
     fn usual() -> Option<(u8, &'static Encoding)> {
         Some((0, Encoding::by_static_payload_type(0)?))
     }
 }
 
 /// The facts of our own that a section tells.
-struct Place<'l> {
-    local: &'l Local,
+pub(super) struct Place<'l> {
+    pub(super) local: &'l Local,
     /// Added to the port.
-    offset: i64,
+    pub(super) offset: i64,
     /// True if the SSRC is told.
-    has_source: bool,
+    pub(super) has_source: bool,
 }
 
 /// The first section of audio that is in use.
@@ -104,7 +110,10 @@ impl Engine {
                 Some(local) => {
                     let has_source = self.program_of(at.slot).program.sends_own_source();
                     let place = Place { local: &local, offset: *offset, has_source };
-                    put_sections(&chosen, body, &place, out);
+                    let more = |sdp: &Sdp<'_>, offered: &Media<'_>, out: &mut Out<'_>| {
+                        self.put_answer_of_transport(at.slot, sdp, offered, out);
+                    };
+                    put_sections(&chosen, body, &place, more, out);
                 }
                 // Only `<init>` has no leg where programs have media.
                 None => out.fail(FailureCause::NoMediaPort),
@@ -124,7 +133,7 @@ impl Engine {
 }
 
 /// Puts the value of an `ssrc` attribute (RFC 5576 section 4.1).
-fn put_source(local: &Local, out: &mut Out<'_>) {
+pub(super) fn put_source(local: &Local, out: &mut Out<'_>) {
     out.number(local.ssrc.into());
     out.put(b" cname:");
     out.put(&local.cname);
@@ -147,9 +156,17 @@ fn put_rtpmap(chosen: &Chosen<'_>, out: &mut Out<'_>) {
 }
 
 /// Puts a section for each one of the offer, in its order (RFC 3264 section 6): the chosen audio,
-/// and a refusal of all others.
-fn put_sections(chosen: &Chosen<'_>, offer: &[u8], place: &Place<'_>, out: &mut Out<'_>) {
-    let Some(offered) = &chosen.offered else { return put_audio_section(chosen, place, out) };
+/// and a refusal of all others. `more` puts further lines of the audio.
+fn put_sections(
+    chosen: &Chosen<'_>,
+    offer: &[u8],
+    place: &Place<'_>,
+    more: impl Fn(&Sdp<'_>, &Media<'_>, &mut Out<'_>),
+    out: &mut Out<'_>,
+) {
+    if chosen.offered.is_none() {
+        return put_audio_section(chosen, place, out);
+    }
     let Ok(sdp) = Sdp::parse(offer) else { return };
     let mut is_first = true;
     let mut is_answered = false;
@@ -158,21 +175,27 @@ fn put_sections(chosen: &Chosen<'_>, offer: &[u8], place: &Place<'_>, out: &mut 
             out.put(b"\r\n");
         }
         is_first = false;
-        if !is_answered && section.kind == b"audio" && section.port == offered.port {
+        if !is_answered && chosen.is_of(&section) {
             is_answered = true;
             put_audio_section(chosen, place, out);
+            more(&sdp, &section, out);
             continue;
         }
-        out.put(b"m=");
-        out.put(section.kind);
-        out.put(b" 0 ");
-        out.put(section.protocol);
-        out.put(b" ");
-        out.put(section.formats().next().unwrap_or(b"0"));
+        put_refusal(&section, out);
     }
 }
 
-fn put_audio_section(chosen: &Chosen<'_>, place: &Place<'_>, out: &mut Out<'_>) {
+/// Puts the refusal of a section.
+pub(super) fn put_refusal(section: &Media<'_>, out: &mut Out<'_>) {
+    out.put(b"m=");
+    out.put(section.kind);
+    out.put(b" 0 ");
+    out.put(section.protocol);
+    out.put(b" ");
+    out.put(section.formats().next().unwrap_or(b"0"));
+}
+
+pub(super) fn put_audio_section(chosen: &Chosen<'_>, place: &Place<'_>, out: &mut Out<'_>) {
     let offered = chosen.offered.as_ref();
     let event = offered.and_then(|offered| {
         let payload_type = telephone_event(offered, chosen.encoding.clock_rate)?;
@@ -244,7 +267,7 @@ mod tests {
             cname: *b"0123456789abcdef",
         };
         let place = Place { local: &local, offset: 0, has_source };
-        put_sections(&chosen, offer.as_bytes(), &place, &mut out);
+        put_sections(&chosen, offer.as_bytes(), &place, |_, _, _| {}, &mut out);
         let len = out.len().unwrap();
         String::from_utf8(buffer[..len].to_vec()).unwrap()
     }

@@ -6,3 +6,4 @@ pub(in crate::engine) mod execute;
 pub(in crate::engine) mod inject;
 pub(in crate::engine) mod outside;
 pub(in crate::engine) mod render;
+mod webrtc;

@@ -340,6 +340,7 @@ impl Engine {
             | Field::AudioRtpMap
             | Field::AudioFmtp
             | Field::AudioSdp(_) => self.put_audio(field, at, out),
+            Field::Webrtc(field) => self.put_webrtc(*field, at, out),
             Field::UserId if !self.has_users() => out.number(0),
             Field::UserId => out.number(i64::from(self.user_number(slot)) + 1),
             Field::DynamicId => self.put_dynamic_id(out),

@@ -93,7 +93,7 @@ impl MediaHandle {
 
     /// See [`Media::role`].
     pub fn role(&self, leg: LegId, track: Track) -> Option<Role> {
-        self.0.borrow().role(leg, track)
+        self.media.borrow().role(leg, track)
     }
 
     /// See [`Media::log_keys`].

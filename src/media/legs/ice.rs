@@ -22,12 +22,6 @@ impl Media {
         Some(identity.ice_secrets([leg.call, leg.generation.into()]))
     }
 
-    /// The canonical name of a leg, as its reports have it.
-    pub fn cname(&self, leg: LegId) -> Option<[u8; 16]> {
-        let row = self.stream(leg, Track::Audio)?;
-        Some(self.canonical_name(row))
-    }
-
     /// Takes the words of a description about ICE. Those of the peer name the addresses that checks
     /// go to, and these must be allowed ones.
     ///

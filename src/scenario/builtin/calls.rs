@@ -17,6 +17,24 @@ macro_rules! head {
     };
 }
 
+/// The beginning of a scenario whose calls are WebRTC.
+macro_rules! webrtc_head {
+    ($name:literal, $about:literal) => {
+        head!(concat!($name, "\" webrtc=\"true"), $about)
+    };
+}
+
+/// A session description that one keyword writes.
+macro_rules! whole_sdp {
+    ($keyword:literal) => {
+        concat!(
+            "      Content-Type: application/sdp\n      Content-Length: [len]\n\n      [",
+            $keyword,
+            "]\n\n    ]]>\n"
+        )
+    };
+}
+
 /// The end of a scenario.
 macro_rules! tail {
     () => {
@@ -339,5 +357,5 @@ macro_rules! pause {
 pub(super) use {
     ack, answer, answerer, back, caller, hang_up, hang_up_back, head, hung_up, in_dialog, info,
     invite, invited, no_body, pause, pcmu, provisional, reinvite, reinvite_back, respond, sdp,
-    stream, tail,
+    stream, tail, webrtc_head, whole_sdp,
 };

@@ -534,6 +534,62 @@ const SINGLE: &[Builtin] = &[
         ),
     ),
     row(
+        "invite_media_savpf",
+        "Call with audio that DTLS protects, and an address found by ICE",
+        caller!(
+            "invite_media_savpf",
+            "A caller with audio that DTLS protects, and an address found by ICE",
+            sdp!(
+                "      m=audio [media_port] UDP/TLS/RTP/SAVPF 0
+      a=rtpmap:0 PCMU/8000
+      a=rtcp-mux
+      a=setup:actpass
+      a=fingerprint:[dtls_fingerprint]
+      a=ice-ufrag:[ice_ufrag]
+      a=ice-pwd:[ice_pwd]
+      a=candidate:1 1 UDP 2130706431 [media_ip] [media_port] typ host
+"
+            ),
+            concat!(speech!(), pause!("3000"), stream!("stop"))
+        ),
+    ),
+    row(
+        "webrtc_uac",
+        "Call as a browser does: the offer of a page, audio for 5 s",
+        concat!(
+            webrtc_head!("webrtc_uac", "A caller that offers what a browser can answer"),
+            invite!(whole_sdp!("webrtc_offer")),
+            provisional!(),
+            r#"
+  <recv response="200" rtd="1" rrs="true">
+    <action><exec rtp_stream="synthetic"/></action>
+  </recv>
+"#,
+            ack!(),
+            pause!("5000"),
+            stream!("stop"),
+            hang_up!(),
+            tail!()
+        ),
+    ),
+    row(
+        "webrtc_uas",
+        "Answer the calls of browsers with audio",
+        concat!(
+            webrtc_head!("webrtc_uas", "An answerer of what a browser offers"),
+            invited!(),
+            respond!(" retrans=\"500\"", "200 OK", ";tag=[pid]SIPpTag01[call_number]"),
+            whole_sdp!("webrtc_answer"),
+            r#"    <action><exec rtp_stream="synthetic"/></action>
+  </send>
+
+  <recv request="ACK" crlf="true"/>
+"#,
+            hung_up!(),
+            tail!()
+        ),
+    ),
+    row(
         "early_183",
         "Answer with a 183 and audio, half a second before the 200; hang up after 5 s",
         concat!(

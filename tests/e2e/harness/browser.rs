@@ -30,6 +30,12 @@ impl Browser {
     /// Starts a browser with its own profile.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a browser with further options.
+    #[track_caller]
+    pub fn start_with(options: &[&str]) -> Self {
         need("chromium");
         let profile = Scratch::new();
         let mut command = Command::new("chromium");
@@ -38,6 +44,7 @@ impl Browser {
             .args(["--disable-gpu", "--disable-dev-shm-usage", "--no-proxy-server"])
             .args(["--disable-background-networking", "--disable-component-update", "about:blank"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(options)
             .env("HOME", profile.path());
         if rustix::process::geteuid().is_root() {
             // Its sandbox does not work for root, who tests in containers.
