@@ -103,6 +103,10 @@ printf '1 AES_CM_128_HMAC_SHA1_80 inline:AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0
     > seeds/crypto/line
 printf 'v=0\nm=audio 6 RTP/SAVP 0\na=crypto:1 F8 x\na=crypto:2 AEAD_AES_128_GCM inline:%038d==\n\000v=0\nm=audio 8 RTP/SAVP 0\na=crypto:2 AEAD_AES_128_GCM inline:%038d\n' \
     0 1 > seeds/crypto/pair
+# A setup, operations: time, noise of the peer, its next datagram as it is, or changed.
+printf '\002\000\001\002\000\002\000\000\001\002\000\002\000\000\001\002\000' > seeds/handshake/client
+printf '\000\002\000\002\000\000\012\002\000\003\000\100\001\002\000\001\003\026\376\375' > seeds/handshake/server
+printf '\003\000\001\002\000\002\000\000\001\002\000\003\000\030\200\002\000\000\005\002\000\002\000' > seeds/handshake/ice
 # A suite, an identifier, operations: send, deliver, again, changed, made up.
 printf '\000\000\000\000\001\000\000\177\377\040\002\000\000\000\002\000\001\000\002\000\000\000\003\000\001\022\005\000\000\000' > seeds/srtp/counter
 printf '\004\002\001\000\001\000\002\000\000\000\004\000\001\000\000\377\377\007\002\000\001\000' > seeds/srtp/gcm

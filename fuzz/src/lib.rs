@@ -5,6 +5,7 @@
 
 pub mod casts;
 pub mod engine;
+pub mod handshake;
 pub mod headers;
 pub mod media;
 pub mod protection;
