@@ -1,13 +1,17 @@
 //! Protection of media: nanoseconds per packet of 20 ms of G.711, 160 bytes behind a header of 12.
 //!
 //! `protect` and `unprotect` are one packet in one direction, for each suite. `new` derives the
-//! session keys of one direction, at the start of a call.
+//! session keys of one direction, at the start of a call. `dtls` is a whole handshake, both sides.
 
+use std::collections::VecDeque;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use gossipper::media::dtls::{Description, Handshake, Identity, Progress, Role};
 use gossipper::media::srtp::{MasterKey, SrtpReceiver, SrtpSender, Suite, TRAILER_MAX};
+use gossipper::sip::Sdp;
 
 /// Length of a packet before protection.
 const PACKET: usize = 172;
@@ -73,5 +77,40 @@ fn srtp(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, srtp);
+/// Lets two sides with these certificates come to keys.
+fn shake_hands(identities: &[Arc<Identity>; 2], words: &[Description; 2]) {
+    let roles = [Role::Client, Role::Server];
+    let mut sides = [0, 1].map(|side| {
+        Handshake::new(&identities[side], roles[side], words[1 - side].fingerprints, 0)
+    });
+    let mut ways = [const { VecDeque::<Vec<u8>>::new() }; 2];
+    let mut keys = 0;
+    let mut room = Vec::new();
+    while keys < 2 {
+        for side in 0..2 {
+            let came = ways[1 - side].pop_front();
+            let send = &mut |datagram: &[u8]| ways[side].push_back(datagram.to_vec());
+            let progress = sides[side].step(came.as_deref(), 0, &mut room, send);
+            assert!(!matches!(progress, Progress::Failed(_)), "{progress:?}");
+            keys += u32::from(matches!(progress, Progress::Keys(_)));
+        }
+    }
+}
+
+fn dtls(c: &mut Criterion) {
+    let identity = || Arc::new(Identity::new(Instant::now()).expect("random numbers"));
+    let identities = [identity(), identity()];
+    let words = identities.each_ref().map(|identity| {
+        let text = format!(
+            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVP 0\r\na=fingerprint:{}\r\n",
+            identity.fingerprint()
+        );
+        let sdp = Sdp::parse(text.as_bytes()).expect("a description");
+        let section = sdp.media().flatten().next().expect("a section");
+        Description::read(&sdp, &section).expect("a fingerprint")
+    });
+    c.bench_function("dtls", |b| b.iter(|| shake_hands(&identities, &words)));
+}
+
+criterion_group!(benches, srtp, dtls);
 criterion_main!(benches);
