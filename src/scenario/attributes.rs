@@ -151,14 +151,6 @@ impl<'e> Attributes<'e> {
         Some(attribute)
     }
 
-    /// Refuses an attribute that this version does not support, by name.
-    pub(super) fn later(&self, name: &'static str, why: &str) -> Result<(), Fault> {
-        match self.get(name) {
-            Some(attribute) => Err(Fault::later(attribute.position, format!("{name}="), why)),
-            None => Ok(()),
-        }
-    }
-
     /// Refuses `name` without `partner`, since it then has no effect.
     pub(super) fn needs(&self, name: &'static str, partner: &'static str) -> Result<(), Fault> {
         match (self.get(name), self.get(partner)) {

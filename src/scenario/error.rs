@@ -180,12 +180,6 @@ impl Fault {
         self.message.is_empty()
     }
 
-    /// The fault of something that SIPp has and this version lacks; `why` is the missing part that
-    /// it waits for.
-    pub(super) fn later(position: Position, what: impl fmt::Display, why: &str) -> Self {
-        Self::new(position, format!("{what} is not supported in this version: {why}"))
-    }
-
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = shown(&hint.into());
         self

@@ -165,6 +165,7 @@ fn slow() -> Arc<ClipSet> {
         ticks: 8000,
     };
     let clip = Clip {
+        is_marked: false,
         bytes: vec![0x10; 160].into(),
         frames: [frame].into_iter().collect(),
         content: Content::Payload,

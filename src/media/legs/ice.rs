@@ -6,7 +6,7 @@ use gossipper_uring::{TxArena, TxOrder};
 
 use super::send::NO_STREAM;
 use super::{Media, NONE};
-use crate::media::command::{Event, LegId, MediaFault, Track};
+use crate::media::command::{Event, LegId, MediaFault};
 use crate::media::config::Mode;
 use crate::media::crypto::Side;
 use crate::media::dtls::IceSecrets;
