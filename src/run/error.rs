@@ -103,13 +103,15 @@ pub enum RunError {
         /// The source and the reason.
         what: String,
     },
-    /// A scenario has streams that cannot share a port.
+    /// A scenario has streams that need a port of their own on this host.
     #[error(
-        "scenario {scenario}: streams that get their keys by DTLS need a port each\n  hint: leave out -rtp_shared"
+        "scenario {scenario}: streams that get their keys by DTLS need a port each on this host\n  hint: leave out -{option}"
     )]
-    SharedPort {
+    NoOwnPort {
         /// The name of the scenario.
         scenario: String,
+        /// The option that takes it from them.
+        option: &'static str,
     },
     /// The certificate of DTLS cannot be made.
     #[error(

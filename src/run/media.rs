@@ -160,12 +160,17 @@ pub(super) fn plan(
         gate_for_sent: engine.data.gate_for_sent.clone(),
         ..MediaConfig::new(bound_ip(engine.environment.media_ip, notices))
     };
+    let taken_by = match (media.mode, &media.relay) {
+        (Mode::Shared, _) => Some("rtp_shared"),
+        (Mode::Ports, Some(_)) => Some("turn_server"),
+        (Mode::Ports, None) => None,
+    };
     if let Some(program) = programs.all().find(|program| program.shakes_hands)
-        && media.mode == Mode::Shared
+        && let Some(option) = taken_by
     {
-        return Err(RunError::SharedPort { scenario: program.name.clone() });
+        return Err(RunError::NoOwnPort { scenario: program.name.clone(), option });
     }
-    if media.mode == Mode::Ports {
+    if taken_by.is_none() {
         let identity = Identity::new(Instant::now());
         let identity = identity.map_err(|error| RunError::Dtls { what: error.to_string() })?;
         media.identity = Some(Arc::new(identity));
@@ -301,12 +306,23 @@ fn legs_with_ports(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HostPort;
     use crate::config::{Flavor, RunDraft};
 
     fn planned(change: impl FnOnce(&mut RunDraft, &mut EngineConfig)) -> Result<usize, RunError> {
-        let text = "<scenario><nop><action><exec rtp_stream=\"tone\"/></action></nop>\
-                    <send><![CDATA[A b]]></send></scenario>";
-        let program = crate::scenario::compile(text, "m", &[]).unwrap();
+        planned_for("<scenario>", change)
+    }
+
+    /// The same of a scenario that begins with `head`.
+    fn planned_for(
+        head: &str,
+        change: impl FnOnce(&mut RunDraft, &mut EngineConfig),
+    ) -> Result<usize, RunError> {
+        let text = format!(
+            "{head}<nop><action><exec rtp_stream=\"tone\"/></action></nop>\
+             <send><![CDATA[A b]]></send></scenario>"
+        );
+        let program = crate::scenario::compile(&text, "m", &[]).unwrap();
         let (mut draft, mut engine) = (RunDraft::default(), EngineConfig::default());
         engine.pool_calls = 1_000_000;
         change(&mut draft, &mut engine);
@@ -368,6 +384,26 @@ mod tests {
         assert_eq!(bytes("", |_| ()), 0);
         assert_eq!(bytes(tone, |_| ()), STREAM_BYTES + PROTECTION_BYTES);
         assert_eq!(bytes(tone, |draft| draft.media.rejects_srtp = true), STREAM_BYTES);
+    }
+
+    #[test]
+    fn streams_that_shake_hands_have_a_port_each_or_the_run_is_refused() {
+        let webrtc = "<scenario webrtc=\"true\">";
+        planned_for(webrtc, |_, engine| engine.pool_calls = 10).unwrap();
+        let refused = |change: fn(&mut RunDraft)| {
+            let planned = planned_for(webrtc, |draft, engine| {
+                engine.pool_calls = 10;
+                change(draft);
+            });
+            planned.unwrap_err().to_string()
+        };
+        let shared = refused(|draft| draft.media.is_shared = true);
+        assert!(shared.contains("leave out -rtp_shared"), "{shared}");
+        let relayed = refused(|draft| {
+            draft.turn.server = HostPort::parse_with_port("127.0.0.1", 3478).ok();
+            draft.turn.secret = Some("s".to_owned());
+        });
+        assert!(relayed.contains("leave out -turn_server"), "{relayed}");
     }
 
     #[test]
