@@ -51,9 +51,9 @@ FULL = Size(
     held_sipp=20_000,
     starts=20,
     late_s=10,
-    streams=(1_000, 2_000, 2_800, 3_400, 5_000, 7_000, 10_000, 12_000, 14_000),
+    streams=(2_000, 3_400, 7_000, 10_000, 12_000),
     tries=2,
-    streams_s=8,
+    streams_s=5,
     sipp_streams=2_000,
     srtp_streams=1_000,
 )
