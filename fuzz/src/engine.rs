@@ -14,7 +14,7 @@ use gossipper::engine::{
     WorkerRequest,
 };
 use gossipper::sip::write_error_response_with;
-use gossipper::stats::{Counters, CpuUse, RateSteps, Report, StepCounts, TraceKind};
+use gossipper::stats::{Counters, CpuUse, RateSteps, Report, StepCounts, TraceKind, WorstCalls};
 use gossipper::trace::{Kinds, Records, each_record};
 use gossipper_uring::{IcmpCause, SendFailure, SocketId, TxArena};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
@@ -582,6 +582,7 @@ pub fn empty(report: &mut Report) {
         messages,
         histograms: _,
         failures,
+        worst,
         generic_counters,
         displays,
         steps,
@@ -600,6 +601,7 @@ pub fn empty(report: &mut Report) {
     *counters = Counters::default();
     messages.clear();
     failures.clear();
+    *worst = WorstCalls::default();
     generic_counters.fill(0);
     displays.fill(0);
     steps.fill(StepCounts::default());

@@ -195,7 +195,7 @@ impl World {
 }
 
 fn open(media: &mut Media, tx: &mut TxArena, now: u64) -> (LegId, SocketId) {
-    let spec = LegSpec { call: 1, wants_video: false, is_sent: false };
+    let spec = LegSpec { call: 1, number: 1, wants_video: false, is_sent: false };
     let mut sockets = 0;
     loop {
         match media.open(spec, now) {
