@@ -2,8 +2,8 @@
 //! (`-hep_addr`).
 //!
 //! One datagram per message or report, from a socket of the writer thread's own that never blocks.
-//! What the kernel does not take is counted, and said once. `rtcp` and `report` have the forms in
-//! JSON.
+//! Datagrams that the kernel does not take are counted, and that is said once. `rtcp` and `report`
+//! have the forms in JSON.
 
 mod report;
 mod rtcp;

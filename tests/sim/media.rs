@@ -15,13 +15,11 @@ use gossipper::stats::{
     DelayCause, HeardVerdict, MediaCounters, MediaHistograms, MediaMeasure, StrayCause, count_of_ns,
 };
 use gossipper_uring::sim::Random;
-use gossipper_uring::{
-    Driver, DriverConfig, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec, TxOrder,
-};
+use gossipper_uring::{Driver, DriverConfig, SimConfig, SimDriver, SimNet, SocketId, TxOrder};
 
 use crate::harness::operations::any_operations;
 use crate::harness::pair::{Came, IPS, Pair, play, tone};
-use crate::harness::{MS, SECOND};
+use crate::harness::{MS, SECOND, plain_socket};
 
 /// Datagrams that a wire carried, with the times at which they left.
 type Sent = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
@@ -329,7 +327,7 @@ fn strangers_and_late_packets_touch_no_call() {
     let stranger_ip = IpAddr::from([192, 0, 2, 99]);
     let mut stranger =
         SimDriver::new(&pair.net, &DriverConfig::default()).expect("memory for a driver");
-    let spec = socket_spec(SocketAddr::new(stranger_ip, 9000));
+    let spec = plain_socket(SocketAddr::new(stranger_ip, 9000));
     let socket = stranger.open(&spec).unwrap();
     let mut send = |pair: &mut Pair, payload: &[u8]| {
         let order = &mut TxOrder::default();
@@ -641,7 +639,7 @@ impl Stranger {
         let mut driver = SimDriver::new(net, &DriverConfig::default()).expect("memory");
         let sockets = [[192, 0, 2, 99], [192, 0, 2, 77]].map(|ip: [u8; 4]| {
             let local = SocketAddr::new(ip.into(), 4000);
-            driver.open(&socket_spec(local)).expect("a free port")
+            driver.open(&plain_socket(local)).expect("a free port")
         });
         Self { driver, sockets, turn: 0 }
     }
@@ -656,17 +654,5 @@ impl Stranger {
     fn turn(&mut self) {
         self.driver.turn(u64::MAX).expect("a simulated driver does not fail");
         let _ = self.driver.drain(|_, _| ControlFlow::Continue(()));
-    }
-}
-
-fn socket_spec(local: SocketAddr) -> SocketSpec {
-    SocketSpec {
-        local,
-        remote: None,
-        reuse_port: false,
-        rx_class: RxClass::Small,
-        receive_buffer_bytes: 0,
-        send_buffer_bytes: 0,
-        device: None,
     }
 }

@@ -9,12 +9,10 @@ use gossipper::media::codec::Encoding;
 use gossipper::media::tap::{Entries, Entry, Form, Origin};
 use gossipper::media::tone::{TONE_DBOV, TONE_HZ, Tone};
 use gossipper::media::{Command, LegId, LegReport, Medium as _, Recordings, Track, tone};
-use gossipper_uring::{
-    Driver as _, DriverConfig, Event, RxClass, SimConfig, SimDriver, SocketId, SocketSpec, TxOrder,
-};
+use gossipper_uring::{Driver as _, DriverConfig, Event, SimConfig, SimDriver, SocketId, TxOrder};
 
 use crate::harness::pair::{self, Pair, play};
-use crate::harness::{MS, SECOND};
+use crate::harness::{MS, SECOND, plain_socket};
 
 /// The first pattern of SIPp, in PCMU.
 fn pattern() -> Arc<ClipSet> {
@@ -147,7 +145,7 @@ impl Relay {
         let places = [0, 1, 2, 3];
         let sockets = places.map(|at| {
             let local = SocketAddr::new(Self::IP, 5000 + 2 * at);
-            driver.open(&socket_spec(local)).expect("a free port")
+            driver.open(&plain_socket(local)).expect("a free port")
         });
         let targets = places.map(|at| {
             let (end, leg) = legs[usize::from(at)];
@@ -230,16 +228,4 @@ fn audio_of_another_call_is_noticed_by_its_mark() {
     assert!((90..=110).contains(&two), "{two}");
     assert_eq!((one, three), (0, 0));
     assert_eq!(crosstalk(false, [2, 3, 1, 0]), [0; 4]);
-}
-
-fn socket_spec(local: SocketAddr) -> SocketSpec {
-    SocketSpec {
-        local,
-        remote: None,
-        reuse_port: false,
-        rx_class: RxClass::Small,
-        receive_buffer_bytes: 0,
-        send_buffer_bytes: 0,
-        device: None,
-    }
 }

@@ -13,10 +13,10 @@ use gossipper::media::{
 use gossipper::stats::{
     HandshakeFault, MediaHistograms, MediaMeasure, SrtpFault, StrayCause, UnsentCause,
 };
-use gossipper_uring::{Driver, RxClass, SimConfig, SocketSpec, TxOrder};
+use gossipper_uring::{Driver, SimConfig, TxOrder};
 
 use crate::harness::pair::{IPS, Pair, play, tone};
-use crate::harness::{MS, SECOND};
+use crate::harness::{MS, SECOND, plain_socket};
 
 /// A datagram on the wire, with the time at which it left.
 type Wire = Rc<RefCell<Vec<(u64, Vec<u8>)>>>;
@@ -218,17 +218,9 @@ fn noise_and_floods_are_counted_and_harm_no_call() {
     let victim = sides.pair.ends[0].media.local(legs[0], Track::Audio).unwrap();
     // From the peer's own address, and from another host.
     let foreign = "192.0.2.99:7000".parse().unwrap();
-    let spec = |local| SocketSpec {
-        local,
-        remote: None,
-        reuse_port: false,
-        rx_class: RxClass::Small,
-        receive_buffer_bytes: 0,
-        send_buffer_bytes: 0,
-        device: None,
-    };
     let near = "192.0.2.2:0".parse().unwrap();
-    let sockets = [near, foreign].map(|at| sides.pair.ends[1].driver.open(&spec(at)).unwrap());
+    let sockets =
+        [near, foreign].map(|at| sides.pair.ends[1].driver.open(&plain_socket(at)).unwrap());
     for round in 0..50u8 {
         for socket in sockets {
             let noise = [&[20 + round % 44, 0xfe, 0xfd][..], &[round; 60]].concat();

@@ -11,12 +11,11 @@ use gossipper::media::turn::Account;
 use gossipper::media::{Heard, LegId, LegSpec, Opening, RtcpInterval, Track};
 use gossipper::stats::RelayFault;
 use gossipper_uring::{
-    Driver, DriverConfig, Event, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec,
-    TxOrder,
+    Driver, DriverConfig, Event, SimConfig, SimDriver, SimNet, SocketId, TxOrder,
 };
 
 use crate::harness::pair::{IPS, Pair, play};
-use crate::harness::{MS, SECOND};
+use crate::harness::{MS, SECOND, plain_socket};
 
 const SERVER: &str = "192.0.2.9:3478";
 const LIFETIME_S: u32 = 600;
@@ -47,7 +46,7 @@ impl Server {
     fn new(net: &SimNet) -> Self {
         let sizes = DriverConfig { sockets_max: 64, ..DriverConfig::default() };
         let mut driver = SimDriver::new(net, &sizes).unwrap();
-        let main = driver.open(&spec(SERVER.parse().unwrap())).unwrap();
+        let main = driver.open(&plain_socket(SERVER.parse().unwrap())).unwrap();
         Self { driver, main, relayed: HashMap::new(), next_port: 40_000, carried: [0, 0] }
     }
 
@@ -120,7 +119,7 @@ impl Server {
                     None => self.next_port,
                 };
                 let address = SocketAddr::new("192.0.2.9".parse().unwrap(), port);
-                let socket = self.driver.open(&spec(address)).unwrap();
+                let socket = self.driver.open(&plain_socket(address)).unwrap();
                 let relayed = Relayed { client, until_ns, channels: HashMap::new() };
                 self.relayed.insert(socket, relayed);
                 writer.put_address(attribute::XOR_RELAYED_ADDRESS, address).unwrap();
@@ -174,18 +173,6 @@ fn slow() -> Arc<ClipSet> {
         pattern: None,
     };
     Arc::new(ClipSet { clips: vec![("PCMU", Arc::new(clip))] })
-}
-
-fn spec(local: SocketAddr) -> SocketSpec {
-    SocketSpec {
-        local,
-        remote: None,
-        reuse_port: false,
-        rx_class: RxClass::Small,
-        receive_buffer_bytes: 0,
-        send_buffer_bytes: 0,
-        device: None,
-    }
 }
 
 /// Lets media and server do what they have to do for a time.
@@ -281,7 +268,7 @@ fn what_comes_past_the_relay_is_dropped() {
     let port: SocketAddr = "192.0.2.1:6000".parse().unwrap();
     let sizes = DriverConfig { sockets_max: 8, ..DriverConfig::default() };
     let mut stranger = SimDriver::new(&pair.net, &sizes).unwrap();
-    let socket = stranger.open(&spec("192.0.2.2:5555".parse().unwrap())).unwrap();
+    let socket = stranger.open(&plain_socket("192.0.2.2:5555".parse().unwrap())).unwrap();
     for datagram in [&b"\x80\x00\x00\x01\x00\x00\x00\x00ssrcaudio"[..], b"\x40\x00\x00\x00", b"x"] {
         let order = &mut TxOrder::default();
         assert!(stranger.tx().send_copy(datagram, socket, port, 0, order));

@@ -6,12 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use gossipper::media::quality::{CODECS, Path, Rating};
 use gossipper::media::{Mode, Reception, RtcpInterval, Track};
-use gossipper_uring::{
-    Driver, DriverConfig, RxClass, SimConfig, SimDriver, SimNet, SocketId, SocketSpec, TxOrder,
-};
+use gossipper_uring::{Driver, DriverConfig, SimConfig, SimDriver, SimNet, SocketId, TxOrder};
 
 use crate::harness::pair::{Came, Pair};
-use crate::harness::{MS, SECOND};
+use crate::harness::{MS, SECOND, plain_socket};
 
 /// Packets of 20 ms, for which one estimate of MOS is made.
 const PACKETS: u16 = 240;
@@ -32,15 +30,7 @@ struct Talker {
 impl Talker {
     fn new(net: &SimNet) -> Self {
         let mut driver = SimDriver::new(net, &DriverConfig::default()).expect("memory");
-        let spec = SocketSpec {
-            local: TALKER,
-            remote: None,
-            reuse_port: false,
-            rx_class: RxClass::Small,
-            receive_buffer_bytes: 0,
-            send_buffer_bytes: 0,
-            device: None,
-        };
+        let spec = plain_socket(TALKER);
         let socket = driver.open(&spec).expect("a free port");
         Self { driver, socket }
     }

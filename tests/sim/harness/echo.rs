@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 
 use gossipper::dataplane::{Medium, MediumEffect, MediumInput};
-use gossipper_uring::{RxClass, SocketId, SocketSpec, TxArena, TxOrder};
+use gossipper_uring::{SocketId, SocketSpec, TxArena, TxOrder};
 
-use super::MS;
+use super::{MS, plain_socket};
 
 /// Time between two beats.
 pub const BEAT_NS: u64 = 20 * MS;
@@ -35,17 +35,8 @@ impl Echo {
     /// Creates an echo with a socket at `local`, or without one. It sends the socket's address to
     /// `tells`.
     pub fn new(local: Option<SocketAddr>, tells: Option<Sender<SocketAddr>>) -> Self {
-        let spec = |local| SocketSpec {
-            local,
-            remote: None,
-            reuse_port: false,
-            rx_class: RxClass::Small,
-            receive_buffer_bytes: 0,
-            send_buffer_bytes: 0,
-            device: None,
-        };
         Self {
-            wanted: local.map(spec),
+            wanted: local.map(plain_socket),
             tells,
             socket: None,
             peer: None,

@@ -16,8 +16,10 @@ pub mod rig;
 pub mod scenarios;
 pub mod side;
 
+use std::net::SocketAddr;
+
 use gossipper::dataplane::WorkerRequest;
-use gossipper_uring::{SimConfig, SimNet};
+use gossipper_uring::{RxClass, SimConfig, SimNet, SocketSpec};
 
 use log::Log;
 use side::{Side, SideOptions};
@@ -27,6 +29,19 @@ pub const SECOND: u64 = 1_000_000_000;
 
 /// Turns that may happen without the clock moving, before the run counts as hung.
 const TURNS_PER_INSTANT_MAX: usize = 20_000;
+
+/// An unconnected socket at `local` with buffers of the kernel's size, as one of RTP.
+pub fn plain_socket(local: SocketAddr) -> SocketSpec {
+    SocketSpec {
+        local,
+        remote: None,
+        reuse_port: false,
+        rx_class: RxClass::Small,
+        receive_buffer_bytes: 0,
+        send_buffer_bytes: 0,
+        device: None,
+    }
+}
 
 /// The network, all sides on it, and the record of their messages.
 pub struct World {
